@@ -1,0 +1,52 @@
+"""The base of the control path's commands: works with the primary dead, tells the truth in its exit code."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+import psycopg
+from django.core.management.base import BaseCommand, CommandError
+
+from management.errors import OperationError
+from management.exit_codes import HELP, ExitCode
+from management.state import StateDirectory
+
+
+class ClusterCommand(BaseCommand):
+    """Parses, calls one operation, shows its result: on stdout, with the talk on stderr."""
+
+    # No query and no check before the arguments are parsed: the database may be what is broken.
+    requires_system_checks = ()  # type: ignore[assignment] - django-stubs knows only lists
+    requires_migrations_checks = False
+
+    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> Any:
+        """Django's parser, with the exit codes at the end of the help."""
+        options.setdefault("epilog", HELP)
+        return super().create_parser(prog_name, subcommand, **options)
+
+    def add_format(self, parser: ArgumentParser) -> None:
+        """The choice between text for people and JSON for programs."""
+        parser.add_argument("--format", choices=["text", "json"], default="text", help="form of the result on stdout")
+
+    def say(self, message: str) -> None:
+        """One line of progress, on stderr."""
+        self.stderr.write(message, self.style.NOTICE)
+        self.stderr.flush()
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run the operation and turn its errors into a message and an exit code."""
+        try:
+            code = self.operate(StateDirectory.from_environment(), options)
+        except OperationError as error:
+            raise CommandError(str(error), returncode=error.exit_code) from error
+        except psycopg.Error as error:
+            raise CommandError(" ".join(str(error).split()), returncode=ExitCode.UNKNOWN) from error
+        if code is not ExitCode.DONE:
+            raise SystemExit(int(code))
+
+    def operate(self, state: StateDirectory, options: dict[str, Any]) -> ExitCode:
+        """What the command does. Raises OperationError."""
+        raise NotImplementedError
+
+

@@ -1,0 +1,90 @@
+"""SQL-level steps of set-up, on any reachable PostgreSQL: roles, database, slots, synchronous list.
+
+Each step may be repeated: it changes only what differs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from management.synchronous import SynchronousReplication
+
+_EXTENSIONS: Final = ("pg_stat_statements",)
+
+
+@dataclass(frozen=True, slots=True)
+class RolePassword:
+    """A role and the password it shall have."""
+
+    name: str
+    password: str = field(repr=False)
+
+
+def ensure_role(connection: psycopg.Connection[Any], role: RolePassword, *, attributes: str = "") -> None:
+    """Create the role, or give the existing one this password and these attributes.
+
+    The password travels as a SCRAM verifier, so that no log and no statistics view shows it.
+    """
+    exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role.name]).fetchone()
+    verifier = connection.pgconn.encrypt_password(role.password.encode(), role.name.encode(), b"scram-sha-256")
+    connection.execute(
+        sql.SQL("{verb} ROLE {name} WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE {attributes} PASSWORD {verifier}").format(
+            verb=sql.SQL("ALTER" if exists else "CREATE"),
+            name=sql.Identifier(role.name),
+            attributes=sql.SQL(attributes),
+            verifier=sql.Literal(verifier.decode()),
+        )
+    )
+
+
+def ensure_monitor(connection: psycopg.Connection[Any], role: RolePassword) -> None:
+    """The prober's role: it may see statistics and nothing of the data."""
+    ensure_role(connection, role, attributes="NOREPLICATION CONNECTION LIMIT 60")
+    connection.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(role.name)))
+
+
+def ensure_database(connection: psycopg.Connection[Any], *, name: str, owner: str, monitor: str) -> None:
+    """The application's database, owned by its role and closed to others."""
+    database = sql.Identifier(name)
+    if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, sql.Identifier(owner)))
+    connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+    connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, sql.Identifier(monitor)))
+
+
+def ensure_extensions(connection: psycopg.Connection[Any]) -> list[str]:
+    """Create what the server has; return what it lacks."""
+    missing = []
+    for name in _EXTENSIONS:
+        if connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = %s", [name]).fetchone():
+            connection.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(name)))
+        else:
+            missing.append(name)
+    return missing
+
+
+def ensure_slot(connection: psycopg.Connection[Any], name: str) -> None:
+    """A physical slot that keeps WAL from now on. Works on a replica too."""
+    if not connection.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", [name]).fetchone():
+        connection.execute("SELECT pg_create_physical_replication_slot(%s, true)", [name])
+
+
+def set_parameter(connection: psycopg.Connection[Any], name: str, value: str) -> None:
+    """ALTER SYSTEM SET and reload. Takes effect within milliseconds for reloadable parameters."""
+    connection.execute(sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+    connection.execute("SELECT pg_reload_conf()")
+
+
+def set_synchronous(connection: psycopg.Connection[Any], synchronous: SynchronousReplication) -> None:
+    """Say which replicas must confirm a commit on this node."""
+    set_parameter(connection, "synchronous_standby_names", synchronous.setting())
+
+
+def follow(connection: psycopg.Connection[Any], *, conninfo: str, slot: str) -> None:
+    """Point this replica at another source. It reconnects by itself; its readers notice nothing."""
+    set_parameter(connection, "primary_slot_name", slot)
+    set_parameter(connection, "primary_conninfo", conninfo)

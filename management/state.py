@@ -1,0 +1,63 @@
+"""Where a local system keeps its data, secrets, logs and pids. Paths only."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+PROJECT_DIR: Final = Path(__file__).resolve().parent.parent
+VARIABLE: Final = "HIGHLOAD_STATE"
+
+
+@dataclass(frozen=True, slots=True)
+class StateDirectory:
+    """The directory named by HIGHLOAD_STATE; `var/` in the project without it."""
+
+    root: Path
+
+    @classmethod
+    def from_environment(cls) -> StateDirectory:
+        """The one every command of this environment uses."""
+        return cls(Path(os.environ.get(VARIABLE) or PROJECT_DIR / "var").absolute())
+
+    @property
+    def application_env(self) -> Path:
+        """Settings and secrets of the serving process. Mode 0600."""
+        return self.root / "highload.env"
+
+    @property
+    def operator_env(self) -> Path:
+        """Credentials that only operators and set-up need. Mode 0600; the serving process never reads it."""
+        return self.root / "operator.env"
+
+    @property
+    def record(self) -> Path:
+        """What set-up made: the nodes and the synchronous replication that was asked for."""
+        return self.root / "cluster.json"
+
+    @property
+    def log_dir(self) -> Path:
+        """Logs of the nodes and of gunicorn."""
+        return self.root / "log"
+
+    @property
+    def run_dir(self) -> Path:
+        """Pid files."""
+        return self.root / "run"
+
+    @property
+    def metrics_dir(self) -> Path:
+        """Where gunicorn's workers share their metrics."""
+        return self.run_dir / "metrics"
+
+    @property
+    def gunicorn_pid(self) -> Path:
+        """Pid of gunicorn's master while it runs."""
+        return self.run_dir / "gunicorn.pid"
+
+    def create(self) -> None:
+        """Make the directories, closed to other users' writing."""
+        for directory in (self.root, self.log_dir, self.run_dir):
+            directory.mkdir(parents=True, exist_ok=True)

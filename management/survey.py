@@ -1,0 +1,166 @@
+"""What every node says now, and how the silent ones are silent. Facts only."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from management.connection import connect, superuser_conninfo
+from management.credentials import OperatorCredentials
+from management.local_node import LocalNode
+from management.record import ClusterRecord, RecordedNode
+from management.state import StateDirectory
+from routers.node import Answer, NodeStatus, Role, Topology, Unreachable
+from routers.probe import Prober, ProbeFailed
+from routers.topology import find_primary
+
+PROBE_TIMEOUT_SECONDS: Final = 2.0
+
+
+class Evidence(StrEnum):
+    """What is known of the process behind a node."""
+
+    ANSWERS = "answers"
+    STOPPED = "stopped"
+    """This machine runs it, and its process is gone. Proof."""
+    REFUSED = "refused"
+    """Nothing listens on its port. Not proof: its address may be cut off or its port changed."""
+    SILENT = "silent"
+    """It accepts connections and does not answer, or no packet comes back: perhaps frozen, perhaps alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyedNode:
+    """One node, as found."""
+
+    node: RecordedNode
+    answer: Answer
+    evidence: Evidence
+
+    @property
+    def status(self) -> NodeStatus | None:
+        """Its answer, or None if it gave none."""
+        return self.answer if isinstance(self.answer, NodeStatus) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All nodes, as found."""
+
+    nodes: Mapping[str, SurveyedNode]
+    primary: str | None
+    """The node that accepts writes on the newest timeline. None if there is none."""
+    timeline: int
+
+    @property
+    def writable(self) -> list[str]:
+        """Every node that accepts writes; more than one is a split brain."""
+        return [name for name, found in self.nodes.items() if found.status and found.status.role is Role.PRIMARY]
+
+    @property
+    def replicas(self) -> dict[str, NodeStatus]:
+        """The replicas that answer."""
+        return {
+            name: found.status
+            for name, found in self.nodes.items()
+            if found.status and found.status.role is Role.REPLICA
+        }
+
+    def lag_bytes(self, name: str) -> int | None:
+        """WAL that the primary has flushed and this replica has not replayed. None if one of them is silent."""
+        leader = self.nodes[self.primary].status if self.primary else None
+        replica = self.replicas.get(name)
+        return replica.lsn.bytes_behind(leader.lsn) if leader and replica else None
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A replica as the primary sees it: a row of `pg_stat_replication`.
+
+    PostgreSQL docs, Monitoring, pg_stat_replication. The times are None while nothing is in flight.
+    """
+
+    name: str
+    state: str
+    sync_state: str
+    write_lag_bytes: int | None
+    flush_lag_bytes: int | None
+    replay_lag_bytes: int | None
+    write_lag_seconds: float | None
+    flush_lag_seconds: float | None
+    replay_lag_seconds: float | None
+
+
+def take_survey(record: ClusterRecord, credentials: OperatorCredentials, state: StateDirectory) -> Survey:
+    """Ask every node at once. Takes at most twice PROBE_TIMEOUT_SECONDS."""
+    answers = asyncio.run(_ask_all(record, credentials))
+    leadership = find_primary(Topology(), answers)
+    return Survey(
+        nodes={
+            node.name: SurveyedNode(
+                node, answers[node.name], _evidence(node, answers[node.name], record.local(node.name, state))
+            )
+            for node in record.nodes
+        },
+        primary=leadership.primary,
+        timeline=leadership.timeline,
+    )
+
+
+def read_senders(node: RecordedNode, credentials: OperatorCredentials) -> list[Sender]:
+    """The replicas connected to this node, as it sees them.
+
+    Raises:
+        psycopg.Error: It does not answer.
+    """
+    with connect(node, credentials) as connection:
+        rows = connection.execute(_SENDERS).fetchall()
+    return [Sender(*row) for row in rows]
+
+
+_SENDERS: Final = """
+SELECT application_name, state, sync_state,
+       pg_wal_lsn_diff(here.lsn, write_lsn)::bigint,
+       pg_wal_lsn_diff(here.lsn, flush_lsn)::bigint,
+       pg_wal_lsn_diff(here.lsn, replay_lsn)::bigint,
+       extract(epoch FROM write_lag)::float8,
+       extract(epoch FROM flush_lag)::float8,
+       extract(epoch FROM replay_lag)::float8
+FROM pg_stat_replication,
+     (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END AS lsn) AS here
+WHERE state <> 'backup'
+ORDER BY application_name
+"""
+
+
+async def _ask_all(record: ClusterRecord, credentials: OperatorCredentials) -> dict[str, Answer]:
+    async def ask(node: RecordedNode) -> Answer:
+        prober = Prober(superuser_conninfo(node, credentials), timeout_seconds=PROBE_TIMEOUT_SECONDS)
+        try:
+            return await prober.probe()
+        except ProbeFailed as error:
+            return Unreachable(str(error))
+        finally:
+            await prober.close()
+
+    answers = await asyncio.gather(*(ask(node) for node in record.nodes))
+    return dict(zip((node.name for node in record.nodes), answers, strict=True))
+
+
+def _evidence(node: RecordedNode, answer: Answer, local: LocalNode | None) -> Evidence:
+    if isinstance(answer, NodeStatus):
+        return Evidence.ANSWERS
+    if local is not None:
+        return Evidence.STOPPED if local.pid() is None else Evidence.SILENT
+    try:
+        with socket.create_connection((node.host, node.port), timeout=PROBE_TIMEOUT_SECONDS):
+            return Evidence.SILENT
+    except ConnectionRefusedError:
+        return Evidence.REFUSED
+    except OSError:
+        return Evidence.SILENT
+

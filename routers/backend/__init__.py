@@ -1,0 +1,1 @@
+"""The database engine `routers.backend`: Django's PostgreSQL, bound to the nodes' roles."""

@@ -1,0 +1,208 @@
+"""The background prober of this process, and the last topology it saw.
+
+One thread with an event loop asks every node at a jittered interval. Routing reads `topology()` from
+memory. The thread starts at the first need, so after a server has forked its workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+from routers import metrics
+from routers.conf import RoutingSettings, routing_settings
+from routers.lag import PrimaryHistory
+from routers.node import Answer, NodeStatus, Role, Topology, Unreachable
+from routers.probe import Prober, ProbeFailed
+from routers.topology import assess, find_primary
+
+logger = logging.getLogger(__name__)
+
+
+class HealthMonitor:
+    """Keeps the topology of one cluster fresh. Safe to use from several threads."""
+
+    def __init__(self, conf: RoutingSettings, conninfos: dict[str, dict[str, Any]]) -> None:
+        self._conf = conf
+        self._probers = {
+            alias: Prober(conninfo, timeout_seconds=conf.probe_timeout_seconds) for alias, conninfo in conninfos.items()
+        }
+        self._turns = {alias: asyncio.Lock() for alias in conninfos}
+        self._lock = threading.Lock()
+        self._answers: dict[str, Answer] = {alias: Unreachable("not asked yet") for alias in conninfos}
+        # The first answer counts in full: nothing has failed yet.
+        self._answers_in_a_row = dict.fromkeys(conninfos, conf.readmit_after - 1)
+        self._highest_timelines = dict.fromkeys(conninfos, 0)
+        self._history = PrimaryHistory()
+        self._topology = Topology(system_identifier=conf.system_identifier)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="routers-health", daemon=True)
+
+    @property
+    def topology(self) -> Topology:
+        """The newest snapshot. Asks no node and does not block."""
+        return self._topology
+
+    def start(self) -> None:
+        """Start probing and wait for the first round, at most twice the probe timeout a node."""
+        self._thread.start()
+        self.refresh()
+
+    def stop(self) -> None:
+        """Stop probing and close the connections. Blocks until the thread has ended."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+
+    def refresh(self) -> Topology:
+        """Ask every node now and wait for the answers: milliseconds, or up to twice the probe timeout."""
+        future = asyncio.run_coroutine_threadsafe(self._ask_all(), self._loop)
+        future.result(timeout=4 * self._conf.probe_timeout_seconds + 1)
+        return self._topology
+
+    def suspect(self, alias: str, reason: str) -> None:
+        """Eject a node at once, because a query on it has just failed. Probing readmits it."""
+        logger.warning("node %s ejected: %s", alias, reason)
+        self._record(alias, Unreachable(reason))
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        tasks = [self._loop.create_task(self._watch(alias)) for alias in self._probers]
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.run_until_complete(self._shut_down(tasks))
+            self._loop.close()
+
+    async def _shut_down(self, tasks: list[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(prober.close() for prober in self._probers.values()), return_exceptions=True)
+
+    async def _watch(self, alias: str) -> None:
+        while True:
+            # Jitter keeps many processes from asking in step.
+            await asyncio.sleep(self._conf.probe_interval_seconds * random.uniform(0.75, 1.25))  # noqa: S311
+            await self._ask(alias)
+
+    async def _ask_all(self) -> None:
+        await asyncio.gather(*(self._ask(alias) for alias in self._probers))
+
+    async def _ask(self, alias: str) -> None:
+        async with self._turns[alias]:
+            started_at = time.monotonic()
+            try:
+                answer: Answer = await self._probers[alias].probe()
+            except ProbeFailed as error:
+                answer = Unreachable(str(error))
+            metrics.PROBE_SECONDS.labels(alias).observe(time.monotonic() - started_at)
+            self._record(alias, answer)
+
+    def _record(self, alias: str, answer: Answer) -> None:
+        with self._lock:
+            self._answers[alias] = self._with_known_timeline(alias, answer)
+            reached = not isinstance(answer, Unreachable)
+            self._answers_in_a_row[alias] = self._answers_in_a_row[alias] + 1 if reached else 0
+            self._topology = self._reassess(self._topology)
+        metrics.show_topology(self._topology)
+
+    def _with_known_timeline(self, alias: str, answer: Answer) -> Answer:
+        """A replica cut off from the primary no longer shows the timeline it streamed: remember it."""
+        if isinstance(answer, Unreachable) or answer.system_identifier != self._topology.system_identifier:
+            return answer
+        newest = max(self._highest_timelines[alias], answer.timeline)
+        self._highest_timelines[alias] = newest
+        return answer if answer.role is Role.PRIMARY else replace(answer, timeline=newest)
+
+    def _reassess(self, previous: Topology) -> Topology:
+        now = time.monotonic()
+        leadership = find_primary(previous, self._answers)
+        if leadership.timeline != previous.timeline:
+            self._history.clear()
+        leader = self._answers.get(leadership.primary or "")
+        if isinstance(leader, NodeStatus):
+            self._history.record(leader.lsn, now)
+        if leadership.primary != previous.primary:
+            logger.warning(
+                "primary is now %s (was %s), timeline %s", leadership.primary, previous.primary, leadership.timeline
+            )
+            metrics.PRIMARY_CHANGES.inc()
+        return assess(
+            previous,
+            self._answers,
+            leadership=leadership,
+            history=self._history,
+            answers_in_a_row=self._answers_in_a_row,
+            limits=self._conf.limits,
+            now=now,
+        )
+
+
+_monitor: HealthMonitor | None = None
+_monitor_lock = threading.Lock()
+
+
+def monitor() -> HealthMonitor:
+    """This process's monitor. The first call starts it and waits for the first round of answers."""
+    global _monitor  # noqa: PLW0603 - one monitor a process is the point of this room
+    if _monitor is None:
+        with _monitor_lock:
+            if _monitor is None:
+                conf = routing_settings()
+                started = HealthMonitor(conf, _conninfos(conf))
+                started.start()
+                _monitor = started
+    return _monitor
+
+
+def topology() -> Topology:
+    """The last snapshot of the nodes; from memory after the first call."""
+    return monitor().topology
+
+
+def stop_monitor() -> None:
+    """Stop this process's monitor, if it runs. The next need starts another."""
+    global _monitor  # noqa: PLW0603 - see monitor()
+    with _monitor_lock:
+        running, _monitor = _monitor, None
+    if running is not None:
+        running.stop()
+
+
+def _conninfos(conf: RoutingSettings) -> dict[str, dict[str, Any]]:
+    databases = settings.DATABASES
+    return {
+        alias: {
+            "host": databases[alias]["HOST"],
+            "port": databases[alias]["PORT"],
+            "dbname": conf.probe_database or databases[alias]["NAME"],
+            "user": conf.probe_user or databases[alias]["USER"],
+            "password": conf.probe_password or databases[alias]["PASSWORD"],
+            "application_name": "highload-prober",
+        }
+        for alias in conf.nodes
+    }
+
+
+def _forget_in_child() -> None:
+    """A thread does not survive fork(): the child starts its own monitor."""
+    global _monitor, _monitor_lock  # noqa: PLW0603 - see monitor()
+    _monitor, _monitor_lock = None, threading.Lock()
+
+
+def _restart(*, setting: str, **_: object) -> None:
+    if setting in {"ROUTERS", "DATABASES"}:
+        stop_monitor()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
+setting_changed.connect(_restart)

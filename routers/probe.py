@@ -1,0 +1,109 @@
+"""Asks one node for its role, timeline and position, in one round trip. Knows the `pg_*` functions.
+
+Needs no privilege but CONNECT; with `pg_read_all_stats` it also sees the WAL receiver.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from typing import Any, Final
+
+import psycopg
+
+from routers.lsn import Lsn
+from routers.node import NodeStatus, Role
+
+# The timeline of a primary is in the name of its current WAL file: pg_control_checkpoint() still shows
+# the old one after a promotion. A replica's is the newest of what it receives and what it has recorded.
+_SQL: Final = """
+SELECT pg_is_in_recovery(),
+       (SELECT system_identifier FROM pg_control_system()),
+       CASE WHEN pg_is_in_recovery()
+            THEN greatest((SELECT timeline_id FROM pg_control_checkpoint()),
+                          (SELECT min_recovery_end_timeline FROM pg_control_recovery()),
+                          receiver.received_tli)
+            ELSE ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int
+       END,
+       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END::text,
+       pg_last_wal_receive_lsn()::text,
+       coalesce(receiver.status = 'streaming', false),
+       extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8
+FROM (SELECT 1) AS one
+LEFT JOIN pg_stat_wal_receiver AS receiver ON true
+"""
+
+
+class ProbeFailed(Exception):
+    """A node gave no usable answer. The message says why."""
+
+
+class Prober:
+    """One connection to one node, opened when needed and dropped on the first error."""
+
+    def __init__(self, conninfo: dict[str, Any], *, timeout_seconds: float) -> None:
+        self._conninfo = conninfo
+        self._timeout_seconds = timeout_seconds
+        self._connection: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
+
+    async def probe(self) -> NodeStatus:
+        """Ask the node. Takes at most twice the timeout: to connect, and to answer.
+
+        Raises:
+            ProbeFailed: No connection, no answer in time, or an error.
+        """
+        try:
+            if self._connection is None:
+                self._connection = await asyncio.wait_for(self._connect(), self._timeout_seconds)
+            return await self._ask(self._connection)
+        except TimeoutError as error:
+            await self.close()
+            raise ProbeFailed(f"no answer within {self._timeout_seconds} s") from error
+        except (psycopg.Error, OSError, ValueError) as error:
+            await self.close()
+            raise ProbeFailed(" ".join(str(error).split()) or type(error).__name__) from error
+
+    async def close(self) -> None:
+        """Drop the connection, if there is one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def _connect(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        return await psycopg.AsyncConnection.connect(**self._conninfo, autocommit=True, prepare_threshold=0)
+
+    async def _ask(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> NodeStatus:
+        query = asyncio.ensure_future(_query(connection))
+        done, _ = await asyncio.wait({query}, timeout=self._timeout_seconds)
+        if not done:
+            # Cancelling would make psycopg ask the silent node to cancel, and wait. A socket that is
+            # shut down fails the query at once; on a duplicate, because libpq owns the descriptor.
+            _shut_down(connection.pgconn.socket)
+            with contextlib.suppress(psycopg.Error, OSError):
+                await query
+            raise TimeoutError
+        return query.result()
+
+
+async def _query(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> NodeStatus:
+    row = await (await connection.execute(_SQL)).fetchone()
+    if row is None:
+        raise ValueError("the probe returned no row")
+    in_recovery, system_identifier, timeline, lsn, receive_lsn, is_streaming, replay_age_seconds = row
+    return NodeStatus(
+        role=Role.REPLICA if in_recovery else Role.PRIMARY,
+        system_identifier=system_identifier,
+        timeline=timeline,
+        # NULL on a replica that has replayed nothing yet: as far behind as can be.
+        lsn=Lsn.parse(lsn) if lsn else Lsn(0),
+        receive_lsn=Lsn.parse(receive_lsn) if in_recovery and receive_lsn else None,
+        is_streaming=is_streaming,
+        replay_age_seconds=replay_age_seconds,
+    )
+
+
+def _shut_down(descriptor: int) -> None:
+    with socket.socket(fileno=os.dup(descriptor)) as duplicate, contextlib.suppress(OSError):
+        duplicate.shutdown(socket.SHUT_RDWR)

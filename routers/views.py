@@ -1,0 +1,41 @@
+"""Health of this process and of its way to the database, for load balancers. No query on a request."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.http import require_safe
+
+from routers import health
+from routers.selection import Reason, choose_read_node
+
+
+@require_safe
+def healthz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001 - Django's signature
+    """200 as long as the process answers, whatever the database does."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+def readyz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001 - Django's signature
+    """200 if reads can be served, 503 if not; says for each node what routing thinks of it."""
+    topology = health.topology()
+    can_read = choose_read_node(topology, turn=0).reason is not Reason.NO_NODE
+    return JsonResponse(
+        {
+            "status": "ok" if can_read else "unavailable",
+            "reads": can_read,
+            "writes": topology.primary is not None,
+            "primary": topology.primary,
+            "timeline": topology.timeline,
+            "nodes": {
+                node.alias: {
+                    "role": node.status.role if node.status else None,
+                    "condition": node.condition,
+                    "lagBytes": node.lag_bytes,
+                    "lagSeconds": None if node.lag_seconds is None else round(node.lag_seconds, 3),
+                }
+                for node in topology.nodes.values()
+            },
+        },
+        status=200 if can_read else 503,
+    )
