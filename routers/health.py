@@ -43,6 +43,7 @@ class HealthMonitor:
         self._answers_in_a_row = dict.fromkeys(conninfos, conf.readmit_after - 1)
         self._highest_timelines = dict.fromkeys(conninfos, 0)
         self._history = PrimaryHistory()
+        self._has_had_primary = False
         self._topology = Topology(system_identifier=conf.system_identifier)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="routers-health", daemon=True)
@@ -132,10 +133,15 @@ class HealthMonitor:
         if isinstance(leader, NodeStatus):
             self._history.record(leader.lsn, now)
         if leadership.primary != previous.primary:
-            logger.warning(
-                "primary is now %s (was %s), timeline %s", leadership.primary, previous.primary, leadership.timeline
+            is_first, self._has_had_primary = not self._has_had_primary, True
+            logger.log(
+                logging.INFO if is_first else logging.WARNING,
+                "primary is now %s (was %s), timeline %s",
+                leadership.primary,
+                previous.primary,
+                leadership.timeline,
             )
-            metrics.PRIMARY_CHANGES.inc()
+            metrics.PRIMARY_CHANGES.inc(0 if is_first else 1)
         return assess(
             previous,
             self._answers,

@@ -1,0 +1,1 @@
+"""Generated people, streamed into the table `users`."""
