@@ -8,35 +8,33 @@ from typing import Any, Final
 
 import psycopg
 
-from management.credentials import OperatorCredentials
+from management.credentials import Login
 from management.record import RecordedNode
 
 CONNECT_TIMEOUT_SECONDS: Final = 3
 STATEMENT_TIMEOUT_MS: Final = 10_000
 
 
-def superuser_conninfo(node: RecordedNode, credentials: OperatorCredentials, *, dbname: str = "postgres") -> dict[str, Any]:
-    """Parameters of a superuser's connection to a node."""
+def conninfo(node: RecordedNode, login: Login, *, dbname: str = "postgres") -> dict[str, Any]:
+    """Parameters of a connection to a node."""
     return {
         "host": node.host,
         "port": node.port,
         "dbname": dbname,
-        "user": credentials.superuser,
-        "password": credentials.superuser_password,
+        "user": login.role,
+        "password": login.password,
         "application_name": "highload-operator",
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
     }
 
 
 @contextmanager
-def connect(
-    node: RecordedNode, credentials: OperatorCredentials, *, dbname: str = "postgres"
-) -> Iterator[psycopg.Connection[Any]]:
-    """A superuser's connection in autocommit, whose commits wait for no replica.
+def connect(node: RecordedNode, login: Login) -> Iterator[psycopg.Connection[Any]]:
+    """A connection in autocommit, whose commits wait for no replica.
 
     Operator's statements must work while the synchronous replicas are away.
     """
-    with psycopg.connect(**superuser_conninfo(node, credentials, dbname=dbname), autocommit=True) as connection:
+    with psycopg.connect(**conninfo(node, login), autocommit=True) as connection:
         connection.execute("SELECT set_config('statement_timeout', %s, false)", [str(STATEMENT_TIMEOUT_MS)])
         connection.execute("SET synchronous_commit = local")
         yield connection

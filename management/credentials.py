@@ -22,13 +22,19 @@ ADMIN_EMAIL: Final = "admin@highload.example"
 
 
 @dataclass(frozen=True, slots=True)
-class OperatorCredentials:
-    """What the control path connects with."""
+class Login:
+    """A database role and its password."""
 
-    superuser: str
-    superuser_password: str = field(repr=False)
-    replicator: str = REPLICATOR
-    replicator_password: str = field(default="", repr=False)
+    role: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCredentials:
+    """What the control path connects with when it changes something."""
+
+    superuser: Login
+    replicator: Login
 
 
 def generate_secret() -> str:
@@ -63,16 +69,27 @@ def operator_credentials(state: StateDirectory) -> OperatorCredentials:
     Raises:
         Refused: Neither has them.
     """
-    values = {**read_env_file(state.operator_env), **os.environ}
-    try:
-        return OperatorCredentials(
-            superuser=values.get("HIGHLOAD_OPERATOR_USER", SUPERUSER),
-            superuser_password=values["HIGHLOAD_OPERATOR_PASSWORD"],
-            replicator=values.get("HIGHLOAD_REPLICATOR_USER", REPLICATOR),
-            replicator_password=values["HIGHLOAD_REPLICATOR_PASSWORD"],
-        )
-    except KeyError as error:
+    return OperatorCredentials(
+        superuser=_login("OPERATOR", SUPERUSER, state.operator_env),
+        replicator=_login("REPLICATOR", REPLICATOR, state.operator_env),
+    )
+
+
+def monitor_login(state: StateDirectory) -> Login:
+    """The role that sees the state of replication and nothing of the data.
+
+    Raises:
+        Refused: Neither the environment nor the application's file has its password.
+    """
+    return _login("MONITOR", MONITOR, state.application_env)
+
+
+def _login(kind: str, default_role: str, path: Path) -> Login:
+    values = {**read_env_file(path), **os.environ}
+    password = values.get(f"HIGHLOAD_{kind}_PASSWORD")
+    if not password:
         raise Refused(
-            f"{error.args[0]} is not set and not in {state.operator_env}. For local nodes run "
+            f"HIGHLOAD_{kind}_PASSWORD is not set and not in {path}. For local nodes run "
             "`manage.py setup_replication`; for existing servers set it in the environment."
-        ) from error
+        )
+    return Login(values.get(f"HIGHLOAD_{kind}_USER") or default_role, password)

@@ -5,46 +5,38 @@ Each step may be repeated: it changes only what differs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import psycopg
 from psycopg import sql
 
+from management.credentials import Login
 from management.synchronous import SynchronousReplication
 
 _EXTENSIONS: Final = ("pg_stat_statements",)
 
 
-@dataclass(frozen=True, slots=True)
-class RolePassword:
-    """A role and the password it shall have."""
-
-    name: str
-    password: str = field(repr=False)
-
-
-def ensure_role(connection: psycopg.Connection[Any], role: RolePassword, *, attributes: str = "") -> None:
+def ensure_role(connection: psycopg.Connection[Any], login: Login, *, attributes: str = "") -> None:
     """Create the role, or give the existing one this password and these attributes.
 
     The password travels as a SCRAM verifier, so that no log and no statistics view shows it.
     """
-    exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role.name]).fetchone()
-    verifier = connection.pgconn.encrypt_password(role.password.encode(), role.name.encode(), b"scram-sha-256")
+    exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [login.role]).fetchone()
+    verifier = connection.pgconn.encrypt_password(login.password.encode(), login.role.encode(), b"scram-sha-256")
     connection.execute(
         sql.SQL("{verb} ROLE {name} WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE {attributes} PASSWORD {verifier}").format(
             verb=sql.SQL("ALTER" if exists else "CREATE"),
-            name=sql.Identifier(role.name),
+            name=sql.Identifier(login.role),
             attributes=sql.SQL(attributes),
             verifier=sql.Literal(verifier.decode()),
         )
     )
 
 
-def ensure_monitor(connection: psycopg.Connection[Any], role: RolePassword) -> None:
+def ensure_monitor(connection: psycopg.Connection[Any], login: Login) -> None:
     """The prober's role: it may see statistics and nothing of the data."""
-    ensure_role(connection, role, attributes="NOREPLICATION CONNECTION LIMIT 60")
-    connection.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(role.name)))
+    ensure_role(connection, login, attributes="NOREPLICATION CONNECTION LIMIT 60")
+    connection.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(login.role)))
 
 
 def ensure_database(connection: psycopg.Connection[Any], *, name: str, owner: str, monitor: str) -> None:

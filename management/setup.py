@@ -19,6 +19,7 @@ from management.credentials import (
     MONITOR,
     REPLICATOR,
     SUPERUSER,
+    Login,
     OperatorCredentials,
     generate_secret,
     operator_credentials,
@@ -31,7 +32,6 @@ from management.host import Host, prepare_home
 from management.installation import find_installation
 from management.local_node import LocalNode, wait_until
 from management.ports import require_free_port
-from management.provisioning import RolePassword
 from management.record import ClusterRecord, RecordedNode, load_record, save_record
 from management.state import StateDirectory
 from management.survey import read_senders
@@ -87,7 +87,7 @@ def setup_local(wanted: LocalSetup, state: StateDirectory, *, say: Say) -> Clust
     names = [node.name for node in replicas]
     _await_streaming(record.node(primary.name), names, credentials)
     record = record.with_synchronous(_synchronous(wanted.sync, record.synchronous, names))
-    with connect(record.node(primary.name), credentials) as connection:
+    with connect(record.node(primary.name), credentials.superuser) as connection:
         provisioning.set_synchronous(connection, record.synchronous)
     save_record(state, record)
     _tell_fenced(record, say)
@@ -180,8 +180,8 @@ def _write_secrets(record: ClusterRecord, state: StateDirectory) -> None:
 def _initialise_primary(node: LocalNode, host: Host, credentials: OperatorCredentials, say: Say) -> None:
     node.initialise(
         host,
-        superuser=credentials.superuser,
-        password=credentials.superuser_password,
+        superuser=credentials.superuser.role,
+        password=credentials.superuser.password,
         configuration=POSTGRESQL_CONF,
         access=PG_HBA_CONF,
     )
@@ -217,18 +217,18 @@ def _provision(
     record: ClusterRecord, primary: RecordedNode, credentials: OperatorCredentials, state: StateDirectory
 ) -> None:
     application = read_env_file(state.application_env)
-    with connect(primary, credentials) as connection:
+    with connect(primary, credentials.superuser) as connection:
         provisioning.ensure_role(
             connection,
-            RolePassword(credentials.replicator, credentials.replicator_password),
+            credentials.replicator,
             attributes="REPLICATION",
         )
-        owner = RolePassword(application["HIGHLOAD_DB_USER"], application["HIGHLOAD_DB_PASSWORD"])
+        owner = Login(application["HIGHLOAD_DB_USER"], application["HIGHLOAD_DB_PASSWORD"])
         provisioning.ensure_role(connection, owner, attributes="NOREPLICATION")
-        monitor = RolePassword(application["HIGHLOAD_MONITOR_USER"], application["HIGHLOAD_MONITOR_PASSWORD"])
+        monitor = Login(application["HIGHLOAD_MONITOR_USER"], application["HIGHLOAD_MONITOR_PASSWORD"])
         provisioning.ensure_monitor(connection, monitor)
         provisioning.ensure_database(
-            connection, name=application["HIGHLOAD_DB_NAME"], owner=owner.name, monitor=monitor.name
+            connection, name=application["HIGHLOAD_DB_NAME"], owner=owner.role, monitor=monitor.role
         )
         provisioning.ensure_extensions(connection)
         for node in record.nodes:
@@ -253,7 +253,7 @@ def _fence_old_primaries(  # noqa: PLR0913, PLR0917 - passed through
 def _write_passfile(home: Path, host: Host, credentials: OperatorCredentials) -> Path:
     """The replicator's password for the WAL receivers: in a file of theirs, because settings can be read."""
     path = home / PASSFILE
-    write_private(path, f"*:*:*:{credentials.replicator}:{credentials.replicator_password}\n")
+    write_private(path, f"*:*:*:{credentials.replicator.role}:{credentials.replicator.password}\n")
     host.own(path)
     return path
 
@@ -273,7 +273,7 @@ class _ReplicaBuilder:
         source = primary_conninfo(
             host=self.primary.host,
             port=self.primary.port,
-            user=self.credentials.replicator,
+            user=self.credentials.replicator.role,
             passfile=str(self.passfile),
             name=node.name,
         )
@@ -282,7 +282,7 @@ class _ReplicaBuilder:
             self.say(f"{node.name} cloned from {self.primary.name}")
         _start(node, self.host, self.say)
         recorded = RecordedNode(node.name, "127.0.0.1", node.port)
-        with connect(recorded, self.credentials) as connection:
+        with connect(recorded, self.credentials.superuser) as connection:
             now = connection.execute("SELECT current_setting('primary_conninfo')").fetchone()
             if now != (source,):
                 provisioning.follow(connection, conninfo=source, slot=node.name)
@@ -290,7 +290,7 @@ class _ReplicaBuilder:
 
 def _await_streaming(primary: RecordedNode, names: list[str], credentials: OperatorCredentials) -> None:
     def missing() -> set[str]:
-        return set(names) - {sender.name for sender in read_senders(primary, credentials) if sender.state == "streaming"}
+        return set(names) - {sender.name for sender in read_senders(primary, credentials.superuser) if sender.state == "streaming"}
 
     if not wait_until(lambda: not missing(), timeout_seconds=_STREAMING_SECONDS):
         raise Incomplete(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from management.connection import connect, superuser_conninfo
-from management.credentials import OperatorCredentials
+from management.connection import connect, conninfo
+from management.credentials import Login
 from management.local_node import LocalNode
 from management.record import ClusterRecord, RecordedNode
 from management.state import StateDirectory
@@ -95,9 +95,9 @@ class Sender:
     replay_lag_seconds: float | None
 
 
-def take_survey(record: ClusterRecord, credentials: OperatorCredentials, state: StateDirectory) -> Survey:
+def take_survey(record: ClusterRecord, login: Login, state: StateDirectory) -> Survey:
     """Ask every node at once. Takes at most twice PROBE_TIMEOUT_SECONDS."""
-    answers = asyncio.run(_ask_all(record, credentials))
+    answers = asyncio.run(_ask_all(record, login))
     leadership = find_primary(Topology(), answers)
     return Survey(
         nodes={
@@ -111,13 +111,13 @@ def take_survey(record: ClusterRecord, credentials: OperatorCredentials, state: 
     )
 
 
-def read_senders(node: RecordedNode, credentials: OperatorCredentials) -> list[Sender]:
+def read_senders(node: RecordedNode, login: Login) -> list[Sender]:
     """The replicas connected to this node, as it sees them.
 
     Raises:
         psycopg.Error: It does not answer.
     """
-    with connect(node, credentials) as connection:
+    with connect(node, login) as connection:
         rows = connection.execute(_SENDERS).fetchall()
     return [Sender(*row) for row in rows]
 
@@ -137,9 +137,9 @@ ORDER BY application_name
 """
 
 
-async def _ask_all(record: ClusterRecord, credentials: OperatorCredentials) -> dict[str, Answer]:
+async def _ask_all(record: ClusterRecord, login: Login) -> dict[str, Answer]:
     async def ask(node: RecordedNode) -> Answer:
-        prober = Prober(superuser_conninfo(node, credentials), timeout_seconds=PROBE_TIMEOUT_SECONDS)
+        prober = Prober(conninfo(node, login), timeout_seconds=PROBE_TIMEOUT_SECONDS)
         try:
             return await prober.probe()
         except ProbeFailed as error:
