@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from django.core.management.base import BaseCommand, CommandError
@@ -11,6 +11,10 @@ from django.core.management.base import BaseCommand, CommandError
 from management.errors import OperationError
 from management.exit_codes import HELP, ExitCode
 from management.state import StateDirectory
+
+
+INTERRUPTED: Final = 130
+"""What a shell shows for a program that Ctrl-C ended."""
 
 
 class ClusterCommand(BaseCommand):
@@ -40,6 +44,8 @@ class ClusterCommand(BaseCommand):
             code = self.operate(StateDirectory.from_environment(), options)
         except OperationError as error:
             raise CommandError(str(error), returncode=error.exit_code) from error
+        except KeyboardInterrupt as error:
+            raise CommandError("interrupted", returncode=INTERRUPTED) from error
         except psycopg.Error as error:
             raise CommandError(" ".join(str(error).split()), returncode=ExitCode.UNKNOWN) from error
         if code is not ExitCode.DONE:

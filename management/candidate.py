@@ -98,7 +98,8 @@ def _require_dead_primary(survey: Survey, risks: Risks, fenced_before: Collectio
         if found.evidence is Evidence.SILENT:
             raise Unknown(
                 f"{name} is silent, which does not prove that it is dead: it may be frozen and accept writes again. "
-                f"Make sure that it cannot, then run this with --assume-fenced {name}."
+                f"Make sure that it cannot (end its processes with kill -9), then run this again, "
+                f"with --assume-fenced {name} if it stays silent."
             )
     streaming = [
         name for name, status in survey.replicas.items() if status.is_streaming and name not in fenced_before

@@ -71,15 +71,14 @@ class Promotion:
         Raises:
             Incomplete: Something was changed and a later step failed; says which and what to run.
         """
-        self._fence(plan)
-        plan = self._isolate(plan, wanted)
-        candidate = self.record.node(plan.candidate)
         try:
+            self._fence(plan)
+            plan = self._isolate(plan, wanted)
+            candidate = self.record.node(plan.candidate)
             timeline = self._promote(candidate, plan)
         except (psycopg.Error, OperationError) as error:
             raise Incomplete(
-                f"{plan.candidate} was prepared but is not promoted: {' '.join(str(error).split())}. "
-                "Run the command again."
+                f"No replica is promoted yet: {' '.join(str(error).split())} Run the command again."
             ) from error
         return self._settle(candidate, plan, timeline)
 
@@ -94,6 +93,8 @@ class Promotion:
             elif node.pid() is None and not node.is_standby:
                 node.fence(self.record.host())
                 self.say(f"{name} fenced: it would start read-only")
+                old_primaries.add(name)
+            elif name in self.risks.assume_fenced:
                 old_primaries.add(name)
         save_record(self.state, self.record.with_fenced(old_primaries))
 

@@ -63,7 +63,24 @@ def setup_local(wanted: LocalSetup, state: StateDirectory, *, say: Say) -> Clust
         OperationError: A PostgreSQL program failed.
         Incomplete: A replica does not stream.
     """
-    state.create()
+    with state.lock():
+        return _setup(wanted, state, say)
+
+
+def stop_local(record: ClusterRecord, state: StateDirectory, *, say: Say) -> None:
+    """Stop every local node: the primary first, so that its replicas receive all it wrote.
+
+    Raises:
+        OperationError: A node does not stop.
+    """
+    with state.lock():
+        nodes = [node for node in (record.local(each.name, state) for each in record.nodes) if node]
+        for node in sorted(nodes, key=lambda node: node.is_standby):
+            if node.stop():
+                say(f"{node.name} stopped")
+
+
+def _setup(wanted: LocalSetup, state: StateDirectory, say: Say) -> ClusterRecord:
     record = _plan(wanted, load_record(state), state)
     host = record.host()
     _write_secrets(record, state)
@@ -92,18 +109,6 @@ def setup_local(wanted: LocalSetup, state: StateDirectory, *, say: Say) -> Clust
     save_record(state, record)
     _tell_fenced(record, say)
     return record
-
-
-def stop_local(record: ClusterRecord, state: StateDirectory, *, say: Say) -> None:
-    """Stop every local node: the primary first, so that its replicas receive all it wrote.
-
-    Raises:
-        OperationError: A node does not stop.
-    """
-    nodes = [node for node in (record.local(each.name, state) for each in record.nodes) if node]
-    for node in sorted(nodes, key=lambda node: node.is_standby):
-        if node.stop():
-            say(f"{node.name} stopped")
 
 
 def _plan(wanted: LocalSetup, existing: ClusterRecord | None, state: StateDirectory) -> ClusterRecord:

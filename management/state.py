@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from management.errors import Refused
 
 PROJECT_DIR: Final = Path(__file__).resolve().parent.parent
 VARIABLE: Final = "HIGHLOAD_STATE"
@@ -53,9 +58,24 @@ class StateDirectory:
         return self.run_dir / "metrics"
 
     @property
-    def gunicorn_pid(self) -> Path:
-        """Pid of gunicorn's master while it runs."""
-        return self.run_dir / "gunicorn.pid"
+    def server(self) -> Path:
+        """Pid and options of the running web server."""
+        return self.run_dir / "server.json"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """One command at a time changes a system; fails at once if another is at it.
+
+        Raises:
+            Refused: Another process holds the lock.
+        """
+        self.create()
+        with (self.run_dir / "lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise Refused(f"Another command is changing the system in {self.root}. Wait until it has ended.") from error
+            yield
 
     def create(self) -> None:
         """Make the directories, closed to other users' writing."""

@@ -62,7 +62,8 @@ class Command(ClusterCommand):
         self.stderr.write(describe_plan(plan))
         if not options["no_input"]:
             self._confirm(plan)
-        done = promotion.carry_out(plan, wanted=options["node"])
+        with state.lock():
+            done = promotion.carry_out(plan, wanted=options["node"])
         survey = promotion.survey()
         self.stdout.write(as_json(done) if is_json else describe_survey(survey))
         return ExitCode.DONE

@@ -1,0 +1,39 @@
+"""gunicorn's configuration. Addresses, sizes and files come from the environment."""
+
+import multiprocessing
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import multiprocess
+
+_state = Path(os.environ["HIGHLOAD_STATE"])
+_metrics = _state / "run" / "metrics"
+# The workers share their counters through files. Set before the application is imported.
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)
+
+bind = f"{os.environ.get('HIGHLOAD_HTTP_HOST', '127.0.0.1')}:{os.environ.get('HIGHLOAD_HTTP_PORT', '8000')}"
+# sync workers: threads of one worker fight for the interpreter lock, which made latency swing by a factor of two.
+worker_class = "sync"
+workers = int(os.environ.get("HIGHLOAD_WEB_WORKERS") or 2 * multiprocessing.cpu_count())
+timeout = 30
+graceful_timeout = 10
+max_requests = 100_000
+max_requests_jitter = 10_000
+accesslog = str(_state / "log" / "access.log") if os.environ.get("HIGHLOAD_ACCESS_LOG") else None
+errorlog = str(_state / "log" / "gunicorn.log")
+capture_output = True
+# Its default place is one for all systems of a user.
+control_socket_disable = True
+
+
+def on_starting(_server: Any) -> None:
+    """Forget the counters of an earlier run: their processes are gone."""
+    shutil.rmtree(_metrics, ignore_errors=True)
+    _metrics.mkdir(parents=True)
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Take a dead worker's gauges out of the sums."""
+    multiprocess.mark_process_dead(worker.pid)

@@ -1,0 +1,165 @@
+"""Strings the commands together: set up, migrate, seed, serve. Started by `deploy/start-all`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT_DIR))
+
+from management.errors import OperationError  # noqa: E402 - after the path is set
+from management.exit_codes import ExitCode  # noqa: E402
+from management.ports import require_free_port  # noqa: E402
+from management.record import load_record  # noqa: E402
+from management.server import ServerOptions, ensure_server, running_server, stop_server  # noqa: E402
+from management.setup import stop_local  # noqa: E402
+from management.state import VARIABLE, StateDirectory  # noqa: E402
+
+INTERRUPTED = 130
+
+
+def main() -> int:
+    """Start everything; stay until Ctrl-C, or leave it running with --detach."""
+    options = parse()
+    os.environ[VARIABLE] = str(Path(options.state).absolute())
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "highload.settings")
+    state = StateDirectory.from_environment()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        server_pid = start(options, state)
+        if options.detach:
+            return ExitCode.DONE
+        say("\nCtrl-C stops everything.")
+        wait_for_end(server_pid, state)
+        say(f"The web server has ended by itself; see {state.log_dir / 'gunicorn.log'}")
+        code = int(ExitCode.INCOMPLETE)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except OperationError as error:
+        say(f"start-all: {error}")
+        return error.exit_code
+    except subprocess.CalledProcessError as error:
+        # The command has said why. What runs stays: the next start-all goes on from there.
+        return error.returncode if error.returncode > 0 else INTERRUPTED
+    stop(state)
+    return code
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="start-all", description="Set up, migrate, seed and serve. Safe to run again: continues where it is."
+    )
+    parser.add_argument("--replicas", type=int, metavar="N", help="number of replicas (default: 2)")
+    parser.add_argument("--sync", choices=["first", "quorum", "off"], help="whom a commit waits for (default: first)")
+    parser.add_argument("--users", type=int, default=1_000_000, metavar="N", help="users to seed (default: 1,000,000)")
+    parser.add_argument(
+        "--profile", choices=["replication", "master-only"], default="replication", help="where reads go (default: %(default)s)"
+    )
+    parser.add_argument("--base-port", type=int, metavar="N", help="port of the first node (default: 5501)")
+    parser.add_argument("--http-port", type=int, default=8000, metavar="N", help="port of the application (default: 8000)")
+    parser.add_argument(
+        "--state",
+        default=os.environ.get(VARIABLE) or str(PROJECT_DIR / "var"),
+        metavar="DIR",
+        help=f"data, secrets, logs (default: {VARIABLE} or var/)",
+    )
+    parser.add_argument("--detach", action="store_true", help="leave it running; stop it with deploy/stop-all")
+    options = parser.parse_args()
+    if options.users < 0:
+        parser.error(f"--users {options.users} is negative")
+    return options
+
+
+def start(options: argparse.Namespace, state: StateDirectory) -> int:
+    """Bring everything up and return the pid of the web server."""
+    wanted = ServerOptions(options.http_port, options.profile)
+    running = running_server(state)
+    if running is None or running.options.port != wanted.port:
+        require_free_port(wanted.port, purpose="HTTP", option="--http-port")
+    manage("setup_replication", *given(options, "replicas", "base_port", "sync"))
+    # The settings exist from here on.
+    import django  # noqa: PLC0415
+    from django.core.management import call_command  # noqa: PLC0415
+
+    django.setup()
+    say("migrating")
+    call_command("migrate", interactive=False, verbosity=0)
+    if options.users:
+        call_command("seed_users", count=options.users, if_empty=True)
+    call_command("ensure_admin")
+    server, is_new = ensure_server(wanted, state)
+    say(f"web server {'started' if is_new else 'runs already'} (pid {server.pid}, profile {wanted.profile})\n")
+    call_command("check_lag")
+    print_next_steps(wanted, state)
+    return server.pid
+
+
+def given(options: argparse.Namespace, *names: str) -> list[str]:
+    """The options that were given, as they are written."""
+    values = {name: getattr(options, name) for name in names}
+    return [f"--{name.replace('_', '-')}={value}" for name, value in values.items() if value is not None]
+
+
+def manage(*arguments: str) -> None:
+    """Run a command of manage.py in a process of its own."""
+    subprocess.run([sys.executable, str(PROJECT_DIR / "manage.py"), *arguments], check=True, cwd=PROJECT_DIR)
+
+
+def print_next_steps(options: ServerOptions, state: StateDirectory) -> None:
+    """Where things are, and what to do with them."""
+    base = f"http://127.0.0.1:{options.port}"
+    setting = "" if state.root == PROJECT_DIR / "var" else f"{VARIABLE}={state.root} "
+    print(  # noqa: T201 - the result
+        f"""
+application  {base}/v0/api/docs
+admin        {base}/admin/
+metrics      {base}/metrics
+credentials  {state.operator_env} (mode 0600: database roles, seeded users, administrator)
+logs         {state.log_dir}
+
+Try next:
+  curl '{base}/v0/api/users/search?firstName=Ан&lastName=Ив'
+  {setting}.venv/bin/python manage.py check_lag --watch 1
+  {setting}.venv/bin/python manage.py promote_replica --dry-run
+  docs/tutorial/replicate-break-promote.md breaks the primary and brings the system back"""
+    )
+    sys.stdout.flush()
+
+
+def wait_for_end(server_pid: int, state: StateDirectory) -> None:
+    """Block until the web server ends."""
+    while (running := running_server(state)) is not None and running.pid == server_pid:
+        time.sleep(0.5)
+
+
+def stop(state: StateDirectory) -> None:
+    """Stop the web server, then the nodes; deaf to further interrupts, so that it ends in order."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    say("\nstopping")
+    if stop_server(state):
+        say("web server stopped")
+    record = load_record(state)
+    if record is not None:
+        stop_local(record, state, say=say)
+
+
+def say(message: str) -> None:
+    """One line of progress, on stderr."""
+    print(message, file=sys.stderr, flush=True)  # noqa: T201 - the talk
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

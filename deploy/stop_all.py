@@ -1,0 +1,87 @@
+"""Stops the web server and the nodes of a state directory. Started by `deploy/stop-all`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT_DIR))
+
+from management.errors import OperationError, Refused  # noqa: E402 - after the path is set
+from management.exit_codes import ExitCode  # noqa: E402
+from management.record import ClusterRecord, load_record  # noqa: E402
+from management.server import stop_server  # noqa: E402
+from management.setup import stop_local  # noqa: E402
+from management.state import VARIABLE, StateDirectory  # noqa: E402
+
+
+def main() -> int:
+    """Stop; with --destroy also delete, after asking."""
+    options = parse()
+    state = StateDirectory(Path(options.state).absolute())
+    try:
+        record = load_record(state)
+        if record is None:
+            say(f"{state.root} holds no system; nothing to stop")
+            return ExitCode.DONE
+        if options.destroy:
+            confirm(record, state, no_input=options.no_input)
+        if stop_server(state):
+            say("web server stopped")
+        stop_local(record, state, say=say)
+        if options.destroy:
+            destroy(record, state)
+            say(f"the data, secrets and logs of {state.root} are deleted")
+    except OperationError as error:
+        say(f"stop-all: {error}")
+        return error.exit_code
+    return ExitCode.DONE
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="stop-all", description="Stop what start-all started.")
+    parser.add_argument(
+        "--state",
+        default=os.environ.get(VARIABLE) or str(PROJECT_DIR / "var"),
+        metavar="DIR",
+        help=f"the system to stop (default: {VARIABLE} or var/)",
+    )
+    parser.add_argument("--destroy", action="store_true", help="also delete its data, secrets and logs, after asking")
+    parser.add_argument("--no-input", action="store_true", help="do not ask before --destroy")
+    return parser.parse_args()
+
+
+def confirm(record: ClusterRecord, state: StateDirectory, *, no_input: bool) -> None:
+    """Ask for the one word that cannot be typed by accident."""
+    if no_input:
+        return
+    if not sys.stdin.isatty():
+        raise Refused("There is no terminal to ask on. Nothing was deleted. Add --no-input to delete without asking.")
+    names = ", ".join(node.name for node in record.nodes)
+    if input(f"This deletes the nodes {names} of {state.root} for ever. Type destroy to go on: ").strip() != "destroy":
+        raise Refused("Not confirmed; nothing was stopped or deleted.")
+
+
+def destroy(record: ClusterRecord, state: StateDirectory) -> None:
+    """Delete what set-up made, by name; nothing else that may lie there."""
+    homes = {Path(node.data_dir).parent for node in record.nodes if node.data_dir}
+    for path in [*homes, state.log_dir, state.run_dir, state.root / "cache"]:
+        shutil.rmtree(path, ignore_errors=True)
+    for file in (state.application_env, state.operator_env, state.record):
+        file.unlink(missing_ok=True)
+    if not any(state.root.iterdir()):
+        state.root.rmdir()
+
+
+def say(message: str) -> None:
+    """One line of progress, on stderr."""
+    print(message, file=sys.stderr, flush=True)  # noqa: T201 - the talk
+
+
+if __name__ == "__main__":
+    sys.exit(main())

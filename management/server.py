@@ -1,0 +1,131 @@
+"""The web server of a state directory: start, stop, what it runs with. Knows the process, not the application."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import psutil
+
+from management.errors import OperationError
+from management.local_node import wait_until
+from management.ports import require_free_port
+from management.state import PROJECT_DIR, StateDirectory
+
+READY_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """How the application is served."""
+
+    port: int
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A gunicorn master that runs."""
+
+    pid: int
+    started_at: float
+    """Its process's creation time; a pid alone may have been inherited."""
+    options: ServerOptions
+
+
+def running_server(state: StateDirectory) -> RunningServer | None:
+    """The server that runs for this state directory, or None."""
+    try:
+        raw = json.loads(state.server.read_text())
+        found = RunningServer(raw["pid"], raw["started_at"], ServerOptions(**raw["options"]))
+        process = psutil.Process(found.pid)
+        is_ours = process.create_time() == found.started_at and process.status() != psutil.STATUS_ZOMBIE
+    except (FileNotFoundError, ValueError, KeyError, TypeError, psutil.NoSuchProcess):
+        return None
+    return found if is_ours else None
+
+
+def ensure_server(options: ServerOptions, state: StateDirectory) -> tuple[RunningServer, bool]:
+    """The server that runs with these options, and whether it was started now; another one is replaced.
+
+    Raises:
+        Refused: The port is taken.
+        OperationError: It does not get ready.
+    """
+    running = running_server(state)
+    if running is not None and running.options == options:
+        return running, False
+    if running is not None:
+        stop_server(state)
+    require_free_port(options.port, purpose="HTTP", option="--http-port")
+    return _start(options, state), True
+
+
+def stop_server(state: StateDirectory) -> bool:
+    """Let it finish its requests and end. False when it did not run.
+
+    Raises:
+        OperationError: It does not end.
+    """
+    running = running_server(state)
+    if running is None:
+        return False
+    os.kill(running.pid, signal.SIGTERM)
+    if not wait_until(lambda: _is_gone(running.pid), timeout_seconds=STOP_SECONDS):
+        raise OperationError(f"gunicorn (pid {running.pid}) did not stop within {STOP_SECONDS:.0f} s.")
+    state.server.unlink(missing_ok=True)
+    return True
+
+
+def _start(options: ServerOptions, state: StateDirectory) -> RunningServer:
+    log_file = state.log_dir / "gunicorn.log"
+    with log_file.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "--config", "deploy/gunicorn/gunicorn.conf.py", "highload.wsgi"],
+            cwd=PROJECT_DIR,
+            env={
+                **os.environ,
+                "HIGHLOAD_STATE": str(state.root),
+                "HIGHLOAD_HTTP_PORT": str(options.port),
+                "HIGHLOAD_PROFILE": options.profile,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # The terminal's Ctrl-C is for the one who started it, who then stops things in order.
+            start_new_session=True,
+        )
+    server = RunningServer(process.pid, psutil.Process(process.pid).create_time(), options)
+    state.server.write_text(json.dumps(asdict(server)) + "\n")
+    if not wait_until(lambda: _is_ready(options.port) or process.poll() is not None, timeout_seconds=READY_SECONDS):
+        raise OperationError(f"The web server is not ready after {READY_SECONDS:.0f} s; see {log_file}")
+    if process.poll() is not None:
+        raise OperationError(f"The web server ended with exit code {process.returncode}; see {log_file}")
+    return server
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
+            return bool(answer.status == 200)  # noqa: PLR2004 - HTTP
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        pass
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
