@@ -126,7 +126,7 @@ credentials  {state.operator_env} (mode 0600: database roles, seeded users, admi
 logs         {state.log_dir}
 
 Try next:
-  curl '{base}/v0/api/users/search?firstName=Ан&lastName=Ив'
+  curl -G {base}/v0/api/users/search --data-urlencode firstName=Ан --data-urlencode lastName=Ив
   {setting}.venv/bin/python manage.py check_lag --watch 1
   {setting}.venv/bin/python manage.py promote_replica --dry-run
   docs/tutorial/replicate-break-promote.md breaks the primary and brings the system back"""

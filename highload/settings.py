@@ -145,8 +145,7 @@ SIMPLE_JWT = {
 }
 
 # ── HTTP interface ─────────────────────────────────────────────────────────────────────────────────
-MAX_BODY_BYTES = env.int("HIGHLOAD_MAX_BODY_BYTES", 64 * 1024)
-DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("HIGHLOAD_MAX_BODY_BYTES", 64 * 1024)
 THROTTLING = env.bool("HIGHLOAD_THROTTLING", True)
 THROTTLE_RATES = {
     "login_address": env.str("HIGHLOAD_LOGIN_RATE_PER_ADDRESS", "60/min"),
@@ -157,7 +156,7 @@ THROTTLE_RATES = {
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTStatelessUserAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PARSER_CLASSES": ["users.api.parsers.BoundedJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["users.api.parsers.NestingSafeJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_THROTTLE_RATES": THROTTLE_RATES,

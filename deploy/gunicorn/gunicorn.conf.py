@@ -1,22 +1,19 @@
 """gunicorn's configuration. Addresses, sizes and files come from the environment."""
 
-import multiprocessing
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import multiprocess
-
 _state = Path(os.environ["HIGHLOAD_STATE"])
 _metrics = _state / "run" / "metrics"
-# The workers share their counters through files. Set before the application is imported.
+# The workers share their counters through files. Set before anything imports prometheus_client.
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)
 
 bind = f"{os.environ.get('HIGHLOAD_HTTP_HOST', '127.0.0.1')}:{os.environ.get('HIGHLOAD_HTTP_PORT', '8000')}"
 # sync workers: threads of one worker fight for the interpreter lock, which made latency swing by a factor of two.
 worker_class = "sync"
-workers = int(os.environ.get("HIGHLOAD_WEB_WORKERS") or 2 * multiprocessing.cpu_count())
+workers = int(os.environ.get("HIGHLOAD_WEB_WORKERS") or 2 * (os.cpu_count() or 1))
 timeout = 30
 graceful_timeout = 10
 max_requests = 100_000
@@ -36,4 +33,6 @@ def on_starting(_server: Any) -> None:
 
 def child_exit(_server: Any, worker: Any) -> None:
     """Take a dead worker's gauges out of the sums."""
+    from prometheus_client import multiprocess  # noqa: PLC0415 - after the environment is set
+
     multiprocess.mark_process_dead(worker.pid)

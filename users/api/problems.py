@@ -5,7 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, Final
 
-from django.core.exceptions import PermissionDenied
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework.exceptions import APIException, NotFound, ValidationError
@@ -25,6 +26,13 @@ class Conflict(APIException):
     default_code = "conflict"
 
 
+class BodyTooLarge(APIException):
+    """RFC 9110 §15.5.14, 413 Content Too Large."""
+
+    status_code = 413
+    default_code = "body_too_large"
+
+
 _STATUS_OF: Final[dict[type[UserError], type[APIException]]] = {EmailTaken: Conflict, UserNotFound: NotFound}
 
 
@@ -32,6 +40,8 @@ def problem_handler(error: Exception, context: dict[str, Any]) -> Response | Non
     """DRF's exception handler. None means: not an answer, let it be an error."""
     if isinstance(error, UserError):
         error = _STATUS_OF[type(error)](str(error))
+    if isinstance(error, RequestDataTooBig):
+        error = BodyTooLarge(f"The body is larger than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes.")
     response = exception_handler(error, context)
     if response is None:
         return None
