@@ -16,7 +16,7 @@ class _Throttle(SimpleRateThrottle):
     def identify(self, request: Request) -> str | None:
         raise NotImplementedError
 
-    def get_cache_key(self, request: Request, view: APIView) -> str | None:  # noqa: ARG002 - DRF's signature
+    def get_cache_key(self, request: Request, view: APIView) -> str | None:
         """None means: not limited."""
         identity = self.identify(request) if settings.THROTTLING else None
         return self.cache_format % {"scope": self.scope, "ident": identity} if identity else None

@@ -8,15 +8,12 @@ import shutil
 import sys
 from pathlib import Path
 
-PROJECT_DIR = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT_DIR))
-
-from management.errors import OperationError, Refused  # noqa: E402 - after the path is set
-from management.exit_codes import ExitCode  # noqa: E402
-from management.record import ClusterRecord, load_record  # noqa: E402
-from management.server import stop_server  # noqa: E402
-from management.setup import stop_local  # noqa: E402
-from management.state import VARIABLE, StateDirectory  # noqa: E402
+from management.errors import OperationError, Refused
+from management.exit_codes import ExitCode
+from management.record import ClusterRecord, load_record
+from management.server import stop_server
+from management.setup import stop_local
+from management.state import PROJECT_DIR, VARIABLE, StateDirectory
 
 
 def main() -> int:
@@ -80,7 +77,7 @@ def destroy(record: ClusterRecord, state: StateDirectory) -> None:
 
 def say(message: str) -> None:
     """One line of progress, on stderr."""
-    print(message, file=sys.stderr, flush=True)  # noqa: T201 - the talk
+    print(message, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ DEBUG = env.bool("HIGHLOAD_DEBUG", False)
 # Django refuses to use an empty key; set-up generates one.
 SECRET_KEY = env.str("HIGHLOAD_SECRET_KEY", "")
 ALLOWED_HOSTS = env.list("HIGHLOAD_ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("HIGHLOAD_CSRF_TRUSTED_ORIGINS", [])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("HIGHLOAD_CSRF_TRUSTED_ORIGINS", [])
 HTTPS = env.bool("HIGHLOAD_HTTPS", False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -182,12 +182,16 @@ CACHES = {
     }
 }
 
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.log_level("HIGHLOAD_LOG_LEVEL", "WARNING")},
+    "root": {
+        "handlers": ["stderr"],
+        "level": env.str("HIGHLOAD_LOG_LEVEL", "WARNING", validate=validate.OneOf(_LEVELS)),
+    },
     # Refusals are answers, not events: the access log has them.
     "loggers": {"django.request": {"level": "ERROR"}},
 }

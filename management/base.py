@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import psycopg
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from management.errors import OperationError
 from management.exit_codes import HELP, ExitCode
 from management.state import StateDirectory
-
 
 INTERRUPTED: Final = 130
 """What a shell shows for a program that Ctrl-C ended."""
@@ -21,7 +21,7 @@ class ClusterCommand(BaseCommand):
     """Parses, calls one operation, shows its result: on stdout, with the talk on stderr."""
 
     # No query and no check before the arguments are parsed: the database may be what is broken.
-    requires_system_checks = ()  # type: ignore[assignment] - django-stubs knows only lists
+    requires_system_checks: list[str] = []  # noqa: RUF012 - Django's declaration
     requires_migrations_checks = False
 
     def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> Any:
@@ -46,7 +46,7 @@ class ClusterCommand(BaseCommand):
             raise CommandError(str(error), returncode=error.exit_code) from error
         except KeyboardInterrupt as error:
             raise CommandError("interrupted", returncode=INTERRUPTED) from error
-        except psycopg.Error as error:
+        except (psycopg.Error, DatabaseError) as error:
             raise CommandError(" ".join(str(error).split()), returncode=ExitCode.UNKNOWN) from error
         if code is not ExitCode.DONE:
             raise SystemExit(int(code))
@@ -54,5 +54,3 @@ class ClusterCommand(BaseCommand):
     def operate(self, state: StateDirectory, options: dict[str, Any]) -> ExitCode:
         """What the command does. Raises OperationError."""
         raise NotImplementedError
-
-

@@ -72,9 +72,7 @@ def plan_promotion(survey: Survey, record: ClusterRecord, risks: Risks, *, wante
         candidate_lsn=str(_end_of_wal(eligible[candidate])),
         timeline=eligible[candidate].timeline,
         followers=followers,
-        fence=tuple(
-            name for name, found in survey.nodes.items() if found.status is None and name not in fenced_before
-        ),
+        fence=tuple(name for name, found in survey.nodes.items() if found.status is None and name not in fenced_before),
         synchronous=SynchronousReplication.choose(record.synchronous.mode, followers),
         is_lossless=is_lossless,
         lost_bytes=lost_bytes,
@@ -101,9 +99,7 @@ def _require_dead_primary(survey: Survey, risks: Risks, fenced_before: Collectio
                 f"Make sure that it cannot (end its processes with kill -9), then run this again, "
                 f"with --assume-fenced {name} if it stays silent."
             )
-    streaming = [
-        name for name, status in survey.replicas.items() if status.is_streaming and name not in fenced_before
-    ]
+    streaming = [name for name, status in survey.replicas.items() if status.is_streaming and name not in fenced_before]
     if streaming and not risks.assume_fenced:
         raise Refused(f"{' and '.join(streaming)} still receives WAL, so a primary is alive somewhere.")
 
@@ -122,4 +118,6 @@ def _explain_loss(
         )
     else:
         why = f"{candidate} follows an older timeline"
-    return f"Acknowledged commits may be lost: {why}. Bring the missing replica back, or take it with --accept-data-loss."
+    return (
+        f"Acknowledged commits may be lost: {why}. Bring the missing replica back, or take it with --accept-data-loss."
+    )

@@ -38,7 +38,7 @@ class Host:
         Raises:
             OperationError: It failed; the message has its last words.
         """
-        done = subprocess.run(
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             [self.installation.program(program), *arguments],
             capture_output=True,
             text=True,

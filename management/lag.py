@@ -120,7 +120,7 @@ def _judge(
     )
 
 
-def _verdict(  # noqa: PLR0911, PLR0913, PLR0917 - one line a rule
+def _verdict(
     survey: Survey,
     name: str,
     sender: Sender | None,

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,11 +15,11 @@ import psutil
 from management.credentials import write_private
 from management.errors import OperationError, Refused
 from management.host import Host
+from management.processes import POLL_SECONDS, reap, wait_until
 
 STOP_FAST: Final = signal.SIGINT
 STOP_IMMEDIATE: Final = signal.SIGQUIT
 """PostgreSQL docs, Shutting Down the Server."""
-_POLL_SECONDS: Final = 0.02
 _START_SECONDS: Final = 60.0
 _PID_LINE, _STATUS_LINE = 0, 7
 """PostgreSQL source, src/include/utils/pidfile.h."""
@@ -56,7 +55,7 @@ class LocalNode:
         if not lines:
             return None
         pid = int(lines[_PID_LINE])
-        _reap(pid)
+        reap(pid)
         try:
             process = psutil.Process(pid)
             is_ours = process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == self.data_dir.resolve()
@@ -135,14 +134,20 @@ class LocalNode:
                 process = host.spawn("postgres", "-D", str(self.data_dir), *arguments, log=log)
             while process.poll() is None and time.monotonic() < deadline:
                 lines = self._pid_file_lines()
-                if len(lines) > _STATUS_LINE and int(lines[_PID_LINE]) == process.pid and lines[_STATUS_LINE] == "ready":
+                if (
+                    len(lines) > _STATUS_LINE
+                    and int(lines[_PID_LINE]) == process.pid
+                    and lines[_STATUS_LINE] == "ready"
+                ):
                     return
-                time.sleep(_POLL_SECONDS)
+                time.sleep(POLL_SECONDS)
             words = self._log_since(offset)
             # After a kill -9 its last children may live on for a second and hold the shared memory.
             is_remnant = "pre-existing shared memory" in words or "postmaster.pid" in words
             if process.poll() is None:
-                raise OperationError(f"{self.name} did not get ready within {_START_SECONDS:.0f} s; see {self.log_file}")
+                raise OperationError(
+                    f"{self.name} did not get ready within {_START_SECONDS:.0f} s; see {self.log_file}"
+                )
             if not is_remnant or time.monotonic() > deadline:
                 raise OperationError(f"{self.name} does not start: {words[-600:]} (log: {self.log_file})")
             time.sleep(0.2)
@@ -206,21 +211,3 @@ class _Building:
             self._path.rename(self._node.data_dir)
         else:
             shutil.rmtree(self._path, ignore_errors=True)
-
-
-def wait_until(condition: Callable[[], bool], *, timeout_seconds: float) -> bool:
-    """Poll until the condition holds (True) or the time is over (False)."""
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
-
-
-def _reap(pid: int) -> None:
-    """A dead child of this process stays in the process table until it is waited for."""
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return

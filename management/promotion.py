@@ -15,10 +15,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from management import provisioning
 from management.candidate import PromotionPlan, Risks, plan_promotion
-from management.connection import conninfo, connect
+from management.connection import connect, conninfo
 from management.credentials import OperatorCredentials
 from management.errors import Incomplete, OperationError
-from management.local_node import wait_until
+from management.processes import wait_until
 from management.record import ClusterRecord, RecordedNode, require_record, save_record
 from management.setup import Say
 from management.state import StateDirectory
@@ -146,6 +146,7 @@ class Promotion:
 
     def _settle(self, candidate: RecordedNode, plan: PromotionPlan, timeline: int) -> Promoted:
         """See that the others stream and that a commit goes through; record it all."""
+
         def streaming() -> set[str]:
             senders = read_senders(candidate, self.credentials.superuser)
             return {sender.name for sender in senders if sender.state == "streaming"} & set(plan.followers)
@@ -159,14 +160,20 @@ class Promotion:
         with connect(candidate, self.credentials.superuser) as connection:
             if absent:
                 provisioning.set_synchronous(connection, synchronous)
-            committed = asyncio.run(_commit_canary(conninfo(candidate, self.credentials.superuser), self.timeout_seconds))
+            committed = asyncio.run(
+                _commit_canary(conninfo(candidate, self.credentials.superuser), self.timeout_seconds)
+            )
             # pg_rewind and restarted replicas read the timeline from the control file.
             connection.execute("SET statement_timeout = 0")
             connection.execute("CHECKPOINT")
         record = require_record(self.state).with_synchronous(synchronous)
         save_record(self.state, record)
         if absent or not committed:
-            problem = f"{' and '.join(absent)} does not stream from it" if absent else "a test commit was not confirmed in time"
+            problem = (
+                f"{' and '.join(absent)} does not stream from it"
+                if absent
+                else "a test commit was not confirmed in time"
+            )
             raise Incomplete(
                 f"{candidate.name} is the primary of timeline {timeline} and accepts writes, but {problem}. "
                 f"Commits wait for {synchronous.setting() or 'no replica'}. "
@@ -206,4 +213,3 @@ async def _commit_canary(parameters: dict[str, Any], timeout_seconds: float) -> 
         except TimeoutError:
             return False
     return True
-

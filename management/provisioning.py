@@ -24,7 +24,9 @@ def ensure_role(connection: psycopg.Connection[Any], login: Login, *, attributes
     exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [login.role]).fetchone()
     verifier = connection.pgconn.encrypt_password(login.password.encode(), login.role.encode(), b"scram-sha-256")
     connection.execute(
-        sql.SQL("{verb} ROLE {name} WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE {attributes} PASSWORD {verifier}").format(
+        sql.SQL(
+            "{verb} ROLE {name} WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE {attributes} PASSWORD {verifier}"
+        ).format(
             verb=sql.SQL("ALTER" if exists else "CREATE"),
             name=sql.Identifier(login.role),
             attributes=sql.SQL(attributes),

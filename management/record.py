@@ -13,7 +13,7 @@ from management.host import Host
 from management.installation import examine
 from management.local_node import LocalNode
 from management.state import StateDirectory
-from management.synchronous import SyncMode, SynchronousReplication
+from management.synchronous import SynchronousReplication, SyncMode
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from typing import Final
 import psutil
 
 from management.errors import OperationError
-from management.local_node import wait_until
 from management.ports import require_free_port
+from management.processes import is_gone, wait_until
 from management.state import PROJECT_DIR, StateDirectory
 
 READY_SECONDS: Final = 30.0
@@ -79,7 +79,7 @@ def stop_server(state: StateDirectory) -> bool:
     if running is None:
         return False
     os.kill(running.pid, signal.SIGTERM)
-    if not wait_until(lambda: _is_gone(running.pid), timeout_seconds=STOP_SECONDS):
+    if not wait_until(lambda: is_gone(running.pid), timeout_seconds=STOP_SECONDS):
         raise OperationError(f"gunicorn (pid {running.pid}) did not stop within {STOP_SECONDS:.0f} s.")
     state.server.unlink(missing_ok=True)
     return True
@@ -118,14 +118,3 @@ def _is_ready(port: int) -> bool:
             return bool(answer.status == 200)  # noqa: PLR2004 - HTTP
     except (urllib.error.URLError, OSError):
         return False
-
-
-def _is_gone(pid: int) -> bool:
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        pass
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True

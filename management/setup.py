@@ -30,12 +30,13 @@ from management.credentials import (
 from management.errors import Incomplete, Refused
 from management.host import Host, prepare_home
 from management.installation import find_installation
-from management.local_node import LocalNode, wait_until
+from management.local_node import LocalNode
 from management.ports import require_free_port
+from management.processes import wait_until
 from management.record import ClusterRecord, RecordedNode, load_record, save_record
 from management.state import StateDirectory
 from management.survey import read_senders
-from management.synchronous import SyncMode, SynchronousReplication
+from management.synchronous import SynchronousReplication, SyncMode
 
 Say = Callable[[str], None]
 DATABASE: Final = "highload"
@@ -241,7 +242,7 @@ def _provision(
                 provisioning.ensure_slot(connection, node.name)
 
 
-def _fence_old_primaries(  # noqa: PLR0913, PLR0917 - passed through
+def _fence_old_primaries(
     nodes: list[LocalNode], primary: LocalNode, record: ClusterRecord, host: Host, state: StateDirectory, say: Say
 ) -> ClusterRecord:
     """A node that still thinks it is the primary of an older timeline is not started, and cannot be by accident."""
@@ -295,7 +296,9 @@ class _ReplicaBuilder:
 
 def _await_streaming(primary: RecordedNode, names: list[str], credentials: OperatorCredentials) -> None:
     def missing() -> set[str]:
-        return set(names) - {sender.name for sender in read_senders(primary, credentials.superuser) if sender.state == "streaming"}
+        return set(names) - {
+            sender.name for sender in read_senders(primary, credentials.superuser) if sender.state == "streaming"
+        }
 
     if not wait_until(lambda: not missing(), timeout_seconds=_STREAMING_SECONDS):
         raise Incomplete(

@@ -74,7 +74,9 @@ class StateDirectory:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise Refused(f"Another command is changing the system in {self.root}. Wait until it has ended.") from error
+                raise Refused(
+                    f"Another command is changing the system in {self.root}. Wait until it has ended."
+                ) from error
             yield
 
     def create(self) -> None:

@@ -15,7 +15,7 @@ from management.local_node import LocalNode
 from management.record import ClusterRecord, RecordedNode
 from management.state import StateDirectory
 from routers.node import Answer, NodeStatus, Role, Topology, Unreachable
-from routers.probe import Prober, ProbeFailed
+from routers.probe import ProbeFailed, Prober
 from routers.topology import find_primary
 
 PROBE_TIMEOUT_SECONDS: Final = 2.0
@@ -131,7 +131,8 @@ SELECT application_name, state, sync_state,
        extract(epoch FROM flush_lag)::float8,
        extract(epoch FROM replay_lag)::float8
 FROM pg_stat_replication,
-     (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END AS lsn) AS here
+     (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+                  ELSE pg_current_wal_flush_lsn() END AS lsn) AS here
 WHERE state <> 'backup'
 ORDER BY application_name
 """
@@ -163,4 +164,3 @@ def _evidence(node: RecordedNode, answer: Answer, local: LocalNode | None) -> Ev
         return Evidence.REFUSED
     except OSError:
         return Evidence.SILENT
-

@@ -47,12 +47,14 @@ def _check_aliases(conf: RoutingSettings) -> list[CheckMessage]:
         own = settings.DATABASES.get(alias, {})
         if own.get("ENGINE") != ENGINE:
             found.append(
-                Error(f"DATABASES['{alias}'] does not use {ENGINE}.", hint=f"Set ENGINE to {ENGINE!r}.", id="routers.E004")
+                Error(
+                    f"DATABASES['{alias}'] does not use {ENGINE}.", hint=f"Set ENGINE to {ENGINE!r}.", id="routers.E004"
+                )
             )
         if own.get("OPTIONS", {}).get("pool"):
             found.append(
                 Error(
-                    f"DATABASES['{alias}'] has a connection pool, which keeps connections to a node whose role changed.",
+                    f"DATABASES['{alias}'] has a connection pool: it keeps connections whose node changed its role.",
                     hint="Remove OPTIONS['pool']; CONN_MAX_AGE keeps connections.",
                     id="routers.E005",
                 )
@@ -88,9 +90,7 @@ def _check_limits(conf: RoutingSettings) -> list[CheckMessage]:
     }
     for name, value in positive.items():
         if value <= 0:
-            found.append(
-                Error(f"ROUTERS['{name}'] is {value}.", hint="It must be greater than 0.", id="routers.E008")
-            )
+            found.append(Error(f"ROUTERS['{name}'] is {value}.", hint="It must be greater than 0.", id="routers.E008"))
     if conf.max_lag_seconds < conf.probe_interval_seconds:
         found.append(
             Error(
@@ -115,7 +115,11 @@ def _check_wiring(conf: RoutingSettings) -> list[CheckMessage]:
         )
     if conf.profile is Profile.REPLICATION and ROUTER not in settings.DATABASE_ROUTERS:
         found.append(
-            Error("The profile is 'replication', but no router is set.", hint=f"Add {ROUTER!r} to DATABASE_ROUTERS.", id="routers.E010")
+            Error(
+                "The profile is 'replication', but no router is set.",
+                hint=f"Add {ROUTER!r} to DATABASE_ROUTERS.",
+                id="routers.E010",
+            )
         )
     if conf.profile is Profile.REPLICATION and MIDDLEWARE not in settings.MIDDLEWARE:
         found.append(

@@ -22,7 +22,7 @@ from routers import metrics
 from routers.conf import RoutingSettings, routing_settings
 from routers.lag import PrimaryHistory
 from routers.node import Answer, NodeStatus, Role, Topology, Unreachable
-from routers.probe import Prober, ProbeFailed
+from routers.probe import ProbeFailed, Prober
 from routers.topology import assess, find_primary
 
 logger = logging.getLogger(__name__)
@@ -177,7 +177,7 @@ def topology() -> Topology:
 
 def stop_monitor() -> None:
     """Stop this process's monitor, if it runs. The next need starts another."""
-    global _monitor  # noqa: PLW0603 - see monitor()
+    global _monitor
     with _monitor_lock:
         running, _monitor = _monitor, None
     if running is not None:
@@ -201,7 +201,7 @@ def _conninfos(conf: RoutingSettings) -> dict[str, dict[str, Any]]:
 
 def _forget_in_child() -> None:
     """A thread does not survive fork(): the child starts its own monitor."""
-    global _monitor, _monitor_lock  # noqa: PLW0603 - see monitor()
+    global _monitor, _monitor_lock
     _monitor, _monitor_lock = None, threading.Lock()
 
 

@@ -18,7 +18,9 @@ PROBE_SECONDS = Histogram(
     ["alias"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
 )
-NODE_GOOD = Gauge("routers_node_good", "1 if the node may serve, else 0.", ["alias"], multiprocess_mode="livemostrecent")
+NODE_GOOD = Gauge(
+    "routers_node_good", "1 if the node may serve, else 0.", ["alias"], multiprocess_mode="livemostrecent"
+)
 IS_PRIMARY = Gauge("routers_node_is_primary", "1 for the primary.", ["alias"], multiprocess_mode="livemostrecent")
 LAG_BYTES = Gauge("routers_replica_lag_bytes", "WAL not yet replayed.", ["alias"], multiprocess_mode="livemostrecent")
 LAG_SECONDS = Gauge(

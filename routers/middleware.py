@@ -35,7 +35,7 @@ class RoutingMiddleware:
         with request_state.scope(pinned=request.method not in SAFE_METHODS):
             return self._get_response(request)
 
-    def process_view(self, request: HttpRequest, view: Callable[..., Any], *_: Any) -> None:  # noqa: ARG002 - Django's signature
+    def process_view(self, request: HttpRequest, view: Callable[..., Any], *_: Any) -> None:
         """Let the reads of a view that declares `reads_only` go to a replica."""
         view_class = getattr(view, "cls", None) or getattr(view, "view_class", None)
         scope = request_state.current_scope()

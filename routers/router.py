@@ -29,22 +29,22 @@ class PrimaryReplicaRouter:
         metrics.DECISIONS.labels(chosen, reason.value).inc()
         return chosen
 
-    def db_for_write(self, model: type[Model], **hints: Any) -> str:  # noqa: ARG002 - Django's signature
+    def db_for_write(self, model: type[Model], **hints: Any) -> str:
         """Always the primary. None would fall back to the instance's own alias: a write to a replica."""
         pin_to_primary()
         metrics.DECISIONS.labels(PRIMARY_ALIAS, Reason.WRITE.value).inc()
         return PRIMARY_ALIAS
 
-    def allow_relation(self, obj1: Model, obj2: Model, **hints: Any) -> bool | None:  # noqa: ARG002 - Django's signature
+    def allow_relation(self, obj1: Model, obj2: Model, **hints: Any) -> bool | None:
         """Objects of this cluster may refer to each other, whichever node they were read from."""
         cluster = {PRIMARY_ALIAS, *routing_settings().nodes}
         return True if {obj1._state.db, obj2._state.db} <= cluster | {None} else None
 
-    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:  # noqa: ARG002 - Django's signature
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
         """Never on a node's alias: replicas receive the schema by replication."""
         return False if db in routing_settings().nodes else None
 
-    def _decide(self, conf: RoutingSettings, model: type[Model], instance: Model | None) -> Choice:  # noqa: PLR0911 - one line a rule
+    def _decide(self, conf: RoutingSettings, model: type[Model], instance: Model | None) -> Choice:
         scope = current_scope()
         if conf.profile is Profile.MASTER_ONLY:
             return Choice(None, Reason.MASTER_ONLY)

@@ -129,7 +129,10 @@ def _judge(  # noqa: PLR0913 - each is one independent fact
     if alias == leadership.primary:
         return Condition.GOOD, ""
     if status.role is Role.PRIMARY:
-        return Condition.FENCED, f"accepts writes on timeline {status.timeline}, the cluster is on {leadership.timeline}"
+        return (
+            Condition.FENCED,
+            f"accepts writes on timeline {status.timeline}, the cluster is on {leadership.timeline}",
+        )
     if status.timeline < leadership.timeline:
         return Condition.OLD_TIMELINE, f"follows timeline {status.timeline}, the cluster is on {leadership.timeline}"
     if in_a_row < limits.readmit_after:

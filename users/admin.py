@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.contrib import admin
 from django.contrib.auth.forms import AdminPasswordChangeForm
@@ -18,13 +18,13 @@ from users.selectors import matching_names
 _COUNTED_AT_MOST = 1000
 
 
-class EstimatingPaginator(Paginator):  # type: ignore[type-arg] - not generic at run time
+class EstimatingPaginator(Paginator):  # type: ignore[type-arg]  # not generic at run time
     """Counts a narrowed list up to a bound, and takes the planner's estimate for the whole table."""
 
     @cached_property
     def count(self) -> int:
         """Exact up to the bound; the bound beyond it; an estimate for the unfiltered table."""
-        people: QuerySet[User] = self.object_list  # type: ignore[assignment] - the admin passes a queryset
+        people: QuerySet[User] = self.object_list  # type: ignore[assignment]  # the admin passes a queryset
         if people.query.where:
             return people.order_by()[:_COUNTED_AT_MOST].count()
         with connections[people.db].cursor() as cursor:
@@ -35,7 +35,7 @@ class EstimatingPaginator(Paginator):  # type: ignore[type-arg] - not generic at
 
 
 @admin.register(User)
-class UserAdmin(admin.ModelAdmin):  # type: ignore[type-arg] - not generic at run time
+class UserAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
     """Search by e-mail, by id, or by the beginnings of the names."""
 
     list_display = ("id", "email", "first_name", "last_name", "city", "is_active", "is_staff")
@@ -59,7 +59,7 @@ class UserAdmin(admin.ModelAdmin):  # type: ignore[type-arg] - not generic at ru
     readonly_fields = ("joined_at",)
     change_password_form = AdminPasswordChangeForm
 
-    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
+    def has_add_permission(self, request: HttpRequest) -> bool:
         """People register themselves."""
         return False
 

@@ -33,6 +33,7 @@ def on_starting(_server: Any) -> None:
 
 def child_exit(_server: Any, worker: Any) -> None:
     """Take a dead worker's gauges out of the sums."""
-    from prometheus_client import multiprocess  # noqa: PLC0415 - after the environment is set
+    # Imported after the environment is set.
+    from prometheus_client import multiprocess
 
-    multiprocess.mark_process_dead(worker.pid)
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

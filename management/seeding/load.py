@@ -108,9 +108,7 @@ def load_users(
             _empty(cursor)
             with _without_indexes(connection, progress):
                 _copy(cursor, batches_from(first_id), exporting, freeze=True, watch=watch, progress=progress)
-        cursor.execute(
-            "SELECT setval(pg_get_serial_sequence(%s, 'id'), greatest(max(id), 1)) FROM " + _TABLE, [_TABLE]
-        )
+        cursor.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), greatest(max(id), 1)) FROM " + _TABLE, [_TABLE])
     progress.phase("analyze")
     with connection.cursor() as cursor:
         cursor.execute(f"ANALYZE {_TABLE}")
@@ -136,7 +134,10 @@ def _behind(target: Lsn) -> list[str]:
     return [
         node.alias
         for node in topology.nodes.values()
-        if node.status is not None and node.alias != topology.primary and node.lag_bytes is not None and node.status.lsn < target
+        if node.status is not None
+        and node.alias != topology.primary
+        and node.lag_bytes is not None
+        and node.status.lsn < target
     ]
 
 
@@ -176,8 +177,14 @@ def _without_indexes(connection: Any, progress: Progress) -> Any:
             editor.add_index(User, index)
 
 
-def _copy(  # noqa: PLR0913 - each is one independent fact
-    cursor: Any, batches: Iterable[Batch], exporting: IO[str] | None, *, freeze: bool, watch: LagWatch, progress: Progress
+def _copy(
+    cursor: Any,
+    batches: Iterable[Batch],
+    exporting: IO[str] | None,
+    *,
+    freeze: bool,
+    watch: LagWatch,
+    progress: Progress,
 ) -> None:
     statement = sql.SQL("COPY {} ({}) FROM STDIN {}").format(
         sql.Identifier(_TABLE),

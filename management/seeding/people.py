@@ -39,7 +39,9 @@ class Batch:
     """Lines in COPY's text format, with the columns of COLUMNS."""
 
 
-def generate_people(*, count: int, first_id: int, seed: int, password_hash: str, joined_at: datetime) -> Iterator[Batch]:
+def generate_people(
+    *, count: int, first_id: int, seed: int, password_hash: str, joined_at: datetime
+) -> Iterator[Batch]:
     """`count` people with ids from `first_id` on, in batches of at most BATCH_ROWS.
 
     Args:

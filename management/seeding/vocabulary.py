@@ -5,7 +5,7 @@ Each table has a power of two of entries, so that a person is a few bit fields o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from random import Random
@@ -22,7 +22,13 @@ from faker.providers.person.ru_RU import translit
 WORDS: Final = 4096
 DAYS: Final = 16384
 _OLDEST: Final = date(1945, 1, 1)
-_RUSSIAN_INTERESTS: Final = ("Люблю горы.", "Читаю и путешествую.", "Играю в шахматы.", "Бегаю по утрам.", "Пою в хоре.")
+_RUSSIAN_INTERESTS: Final = (
+    "Люблю горы.",
+    "Читаю и путешествую.",
+    "Играю в шахматы.",
+    "Бегаю по утрам.",
+    "Пою в хоре.",
+)
 _ENGLISH_INTERESTS: Final = ("I love hiking.", "Books and travel.", "Chess at night.", "Runner.", "I sing in a choir.")
 
 Weighted = Sequence[str] | Mapping[str, float]
@@ -91,8 +97,8 @@ def _draw(random: Random, words: Weighted) -> list[str]:
     return random.choices(words, k=WORDS)
 
 
-def _biographies(random: Random, jobs: Sequence[str], interests: Sequence[str]) -> list[str]:
-    return [f"{job}. {random.choice(interests)}" for job in _draw(random, jobs)]
+def _biographies(random: Random, jobs: Collection[str], interests: Sequence[str]) -> list[str]:
+    return [f"{job}. {random.choice(interests)}" for job in _draw(random, tuple(jobs))]
 
 
 def _slug(name: str) -> str:

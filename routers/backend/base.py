@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 
 import psycopg
 from django.conf import settings
-from django.db.utils import OperationalError
 from django_prometheus.db.backends.postgresql import base
 
 from routers import health, metrics
@@ -34,7 +33,7 @@ class _Binding(NamedTuple):
     incarnation: int | None
 
 
-class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc] - django-prometheus has no types
+class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # untyped
     """Django's wrapper of one alias in one thread."""
 
     _binding: _Binding | None = None
@@ -84,11 +83,9 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc] - django-prom
     def _bind(self) -> str:
         """Choose the node to connect to and remember what it was then."""
         if self.alias != PRIMARY_ALIAS:
-            # A node's alias is its node. Looking at the topology costs nothing and starts no prober
-            # in processes that only run commands.
-            incarnation = health.topology().incarnation_of(self.alias)
-            self._binding = _Binding(self.alias, incarnation)
-            return self.alias
+            own: str = self.alias
+            self._binding = _Binding(own, health.topology().incarnation_of(own))
+            return own
         if not routing_settings().nodes:
             raise PrimaryUnavailable("no nodes are configured; run `manage.py setup_replication` or set HIGHLOAD_NODES")
         topology = health.topology()
@@ -101,10 +98,9 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc] - django-prom
 
     def _verify(self, connection: psycopg.Connection[Any], node: str) -> None:
         connection.autocommit = True
-        row = connection.execute(_VERIFY).fetchone()
-        in_recovery, system_identifier, timeline = row if row else (True, None, None)
+        in_recovery, system_identifier, timeline = connection.execute(_VERIFY).fetchone() or (True, None, 0)
         topology = health.topology()
-        if in_recovery or system_identifier != topology.system_identifier or timeline < topology.timeline:
+        if in_recovery or system_identifier != topology.system_identifier or (timeline or 0) < topology.timeline:
             problem = (
                 f"it is {'a replica' if in_recovery else 'writable'}, system {system_identifier}, timeline {timeline}; "
                 f"the cluster is system {topology.system_identifier}, timeline {topology.timeline}"
@@ -126,9 +122,7 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc] - django-prom
 
 def _describe(topology: Topology) -> str:
     return "; ".join(
-        f"{node.alias} is {node.status.role if node.status else node.condition}" + (f" ({node.reason})" if node.reason else "")
+        f"{node.alias} is {node.status.role if node.status else node.condition}"
+        + (f" ({node.reason})" if node.reason else "")
         for node in topology.nodes.values()
     )
-
-
-__all__ = ["DatabaseWrapper", "OperationalError"]

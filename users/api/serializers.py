@@ -86,7 +86,7 @@ class OwnProfileOut(ProfileOut):
     class Meta(ProfileOut.Meta):
         """With the e-mail."""
 
-        fields = (*ProfileOut.Meta.fields[:1], "email", *ProfileOut.Meta.fields[1:])
+        fields = (*ProfileOut.Meta.fields[:1], "email", *ProfileOut.Meta.fields[1:])  # type: ignore[assignment]
 
 
 class SearchQuery(StrictSerializer):
@@ -108,7 +108,9 @@ class SearchPage(serializers.Serializer[Any]):
     """A page of people, by id."""
 
     users = ProfileOut(many=True)
-    nextCursor = serializers.CharField(allow_null=True, help_text="Pass as `cursor` for the next page; null at the end.")
+    nextCursor = serializers.CharField(
+        allow_null=True, help_text="Pass as `cursor` for the next page; null at the end."
+    )
 
 
 class ProblemOut(serializers.Serializer[Any]):
@@ -118,4 +120,4 @@ class ProblemOut(serializers.Serializer[Any]):
     title = serializers.CharField()
     status = serializers.IntegerField()
     detail = serializers.CharField()
-    errors = serializers.DictField(child=serializers.ListField(child=serializers.CharField()), required=False)
+    errors = serializers.DictField(child=serializers.ListField(child=serializers.CharField()), required=False)  # type: ignore[assignment]

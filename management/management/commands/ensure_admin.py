@@ -19,7 +19,7 @@ class Command(ClusterCommand):
 
     help = "Create the administrator HIGHLOAD_ADMIN_EMAIL if there is none. Changes no existing user."
 
-    def operate(self, state: StateDirectory, options: dict[str, Any]) -> ExitCode:  # noqa: ARG002 - no options
+    def operate(self, state: StateDirectory, options: dict[str, Any]) -> ExitCode:
         """Look, then create."""
         values = {**read_env_file(state.operator_env), **os.environ}
         email, password = values.get("HIGHLOAD_ADMIN_EMAIL"), values.get("HIGHLOAD_ADMIN_PASSWORD")

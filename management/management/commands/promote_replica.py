@@ -25,7 +25,9 @@ class Command(ClusterCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The command line."""
-        parser.add_argument("--node", metavar="NAME", help="the replica to promote (default: the one with the newest data)")
+        parser.add_argument(
+            "--node", metavar="NAME", help="the replica to promote (default: the one with the newest data)"
+        )
         parser.add_argument("--dry-run", action="store_true", help="show the plan and change nothing")
         parser.add_argument("--no-input", action="store_true", help="do not ask before acting")
         parser.add_argument(
@@ -38,7 +40,9 @@ class Command(ClusterCommand):
             metavar="NODE",
             help="you made sure that this silent node cannot accept writes; may be repeated",
         )
-        parser.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS", help="for each wait (default: 30)")
+        parser.add_argument(
+            "--timeout", type=float, default=30.0, metavar="SECONDS", help="for each wait (default: 30)"
+        )
         self.add_format(parser)
 
     def operate(self, state: StateDirectory, options: dict[str, Any]) -> ExitCode:

@@ -63,7 +63,9 @@ class Command(ClusterCommand):
             "--max-lag-bytes", type=int, metavar="N", help="wait while a replica that answers is further behind"
         )
         parser.add_argument("--no-input", action="store_true", help="do not ask before --replace")
-        parser.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS", help="wait for the replicas at the end")
+        parser.add_argument(
+            "--timeout", type=float, default=120.0, metavar="SECONDS", help="wait for the replicas at the end"
+        )
         self.add_format(parser)
         mode = parser.add_mutually_exclusive_group()
         mode.add_argument("--append", action="store_true", help="keep the users that exist and add to them")
@@ -114,7 +116,7 @@ class Command(ClusterCommand):
         )
         if behind:
             raise Incomplete(
-                f"The users are loaded, but {', '.join(behind)} had not replayed them after {options['timeout']:.0f} s. "
+                f"The users are loaded, but {', '.join(behind)} had not replayed them in {options['timeout']:.0f} s. "
                 "Watch with `manage.py check_lag --watch 1`."
             )
         return ExitCode.DONE
@@ -148,7 +150,9 @@ class Command(ClusterCommand):
 
 
 def _generated_password(state: StateDirectory) -> str:
-    password = os.environ.get("HIGHLOAD_SEED_PASSWORD") or read_env_file(state.operator_env).get("HIGHLOAD_SEED_PASSWORD")
+    password = os.environ.get("HIGHLOAD_SEED_PASSWORD") or read_env_file(state.operator_env).get(
+        "HIGHLOAD_SEED_PASSWORD"
+    )
     if not password:
         raise Refused("Give the users' password with --password, or in HIGHLOAD_SEED_PASSWORD.")
     return password
@@ -159,10 +163,12 @@ class _LagColumn(ProgressColumn):
         super().__init__()
         self._watch = watch
 
-    def render(self, task: Task) -> Text:  # noqa: ARG002 - rich's signature
+    def render(self, task: Task) -> Text:
         """The lag of each replica now."""
         lags = self._watch.look()
-        return Text("lag " + "  ".join(f"{name} {show_bytes(lag)}" for name, lag in sorted(lags.items())) if lags else "")
+        return Text(
+            "lag " + "  ".join(f"{name} {show_bytes(lag)}" for name, lag in sorted(lags.items())) if lags else ""
+        )
 
 
 class _Bar:

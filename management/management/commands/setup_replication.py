@@ -21,7 +21,10 @@ class Command(ClusterCommand):
         """The command line."""
         parser.add_argument("--replicas", type=int, metavar="N", help="number of replicas (default: 2)")
         parser.add_argument(
-            "--base-port", type=int, metavar="N", help=f"port of the first node, the others follow (default: {BASE_PORT})"
+            "--base-port",
+            type=int,
+            metavar="N",
+            help=f"port of the first node, the others follow (default: {BASE_PORT})",
         )
         parser.add_argument(
             "--sync",

@@ -1,0 +1,54 @@
+"""Fixtures of the whole suite: one shared cluster, and clusters of one's own to break."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from psycopg import sql
+
+from routers import health
+from tests.cluster import Cluster, temporary_state
+from tests.settings import BASE_PORT, NODE_COUNT, STATE, free_ports
+
+ALIASES = ["default", *(f"pg{number + 1}" for number in range(NODE_COUNT))]
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The suite's cluster: a primary, a synchronous and an asynchronous replica. Leave it as it was."""
+    shared = Cluster(STATE)
+    shared.setup(base_port=BASE_PORT)
+    with shared.superuser("pg1") as connection:
+        # For the test database. The application itself never needs it.
+        connection.execute(sql.SQL("ALTER ROLE highload CREATEDB"))
+    yield shared
+    health.stop_monitor()
+    shared.destroy()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(cluster: Cluster) -> None:
+    """pytest-django makes its test database after this."""
+
+
+@pytest.fixture
+def make_cluster() -> Iterator[Callable[..., Cluster]]:
+    """Clusters to break: `make_cluster(replicas=2, sync=…)`."""
+    made: list[Cluster] = []
+    contexts = []
+
+    def make(**wanted: Any) -> Cluster:
+        context = temporary_state()
+        contexts.append(context)
+        one = Cluster(context.__enter__())
+        one.setup(base_port=free_ports(wanted.get("replicas", 2) + 1), **wanted)
+        made.append(one)
+        return one
+
+    yield make
+    for one in made:
+        one.destroy()
+    for context in contexts:
+        context.__exit__(None, None, None)

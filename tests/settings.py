@@ -1,0 +1,53 @@
+"""Settings of the test suite: those of the system, on a cluster of its own that `conftest.py` starts."""
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+from management.credentials import generate_secret, write_secret_file
+from management.state import StateDirectory
+
+NODE_COUNT = 3
+
+
+def free_ports(count: int) -> int:
+    """The first of so many free ports in a row; below the range the kernel gives to outgoing connections."""
+    for first in range(20_000 + os.getpid() % 5_000, 32_000, count):
+        sockets = [socket.socket() for _ in range(count)]
+        try:
+            for offset, each in enumerate(sockets):
+                each.bind(("127.0.0.1", first + offset))
+        except OSError:
+            continue
+        finally:
+            for each in sockets:
+                each.close()
+        return first
+    raise RuntimeError("no free ports")
+
+
+# PostgreSQL may run as another user than pytest: its data must lie where that user can go.
+STATE = StateDirectory(Path(tempfile.mkdtemp(prefix="highload-tests-")))
+STATE.root.chmod(0o755)
+BASE_PORT = free_ports(NODE_COUNT)
+write_secret_file(
+    STATE.application_env,
+    {
+        "HIGHLOAD_SECRET_KEY": generate_secret() * 2,
+        "HIGHLOAD_DB_PASSWORD": generate_secret(),
+        "HIGHLOAD_DB_USER": "highload",
+        "HIGHLOAD_DB_NAME": "highload",
+        "HIGHLOAD_MONITOR_PASSWORD": generate_secret(),
+        "HIGHLOAD_MONITOR_USER": "highload_monitor",
+        "HIGHLOAD_NODES": ",".join(f"pg{n + 1}=127.0.0.1:{BASE_PORT + n}" for n in range(NODE_COUNT)),
+    },
+    heading="tests",
+)
+os.environ["HIGHLOAD_STATE"] = str(STATE.root)
+# One hash costs 20 ms at OWASP's parameters; the suite makes hundreds. One test checks the real ones.
+os.environ.setdefault("HIGHLOAD_ARGON2_MEMORY_KIB", "8")
+os.environ.setdefault("HIGHLOAD_ARGON2_TIME_COST", "1")
+os.environ.setdefault("HIGHLOAD_THROTTLING", "false")
+
+from highload.settings import *  # noqa: E402, F403 - the environment first
