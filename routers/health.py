@@ -59,7 +59,9 @@ class HealthMonitor:
         self.refresh()
 
     def stop(self) -> None:
-        """Stop probing and close the connections. Blocks until the thread has ended."""
+        """Stop probing and close the connections. Blocks until the thread has ended; a second call does nothing."""
+        if self._loop.is_closed():
+            return
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
+
+_FORMAT: Final = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -27,10 +30,10 @@ class Lsn:
         Raises:
             ValueError: The text is not two hexadecimal numbers of at most 32 bits.
         """
-        high, slash, low = text.partition("/")
-        if not slash or not 1 <= len(high) <= 8 or not 1 <= len(low) <= 8:  # noqa: PLR2004 - 32 bits in hex
+        match = _FORMAT.fullmatch(text)
+        if match is None:
             raise ValueError(f"not an LSN: {text!r} (expected HHHHHHHH/LLLLLLLL)")
-        return cls((int(high, 16) << 32) | int(low, 16))
+        return cls((int(match[1], 16) << 32) | int(match[2], 16))
 
     def __str__(self) -> str:
         """PostgreSQL's notation.

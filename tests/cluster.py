@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,11 +82,13 @@ class Cluster:
         processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
         try:
             for process in processes:
-                process.suspend()
+                with suppress(psutil.NoSuchProcess):
+                    process.suspend()
             yield
         finally:
             for process in reversed(processes):
-                process.resume()
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     @contextmanager
     def replay_paused(self, name: str) -> Iterator[None]:
@@ -129,7 +131,8 @@ class Cluster:
             pid = self.node(each.name).pid()
             if pid is not None:
                 for process in [psutil.Process(pid), *psutil.Process(pid).children()]:
-                    process.resume()
+                    with suppress(psutil.NoSuchProcess):
+                        process.resume()
         stop_local(record, self.state, say=_silent)
         for each in record.nodes:
             shutil.rmtree(Path(str(each.data_dir)).parent, ignore_errors=True)

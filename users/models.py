@@ -103,3 +103,8 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.email
+
+    def clean(self) -> None:
+        """Bring the e-mail into its one form, before uniqueness is checked."""
+        super().clean()
+        self.email = normalize_email(self.email)

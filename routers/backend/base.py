@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import psycopg
 from django.conf import settings
+from django.db.backends.base.base import NO_DB_ALIAS
 from django_prometheus.db.backends.postgresql import base
 
 from routers import health, metrics
@@ -18,6 +19,8 @@ from routers.conf import PRIMARY_ALIAS, routing_settings
 from routers.errors import PrimaryUnavailable
 from routers.node import Topology
 
+_PRIMARY_ALIASES: Final = frozenset({PRIMARY_ALIAS, NO_DB_ALIAS})
+"""Django makes and drops databases over a copy of `default` that it gives an alias of its own."""
 _VERIFY: Final = """
 SELECT pg_is_in_recovery(),
        (SELECT system_identifier FROM pg_control_system()),
@@ -57,7 +60,7 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # untyped
         Raises:
             PrimaryUnavailable: The node does not answer or is not the primary (any more).
         """
-        if self.alias != PRIMARY_ALIAS:
+        if self.alias not in _PRIMARY_ALIASES:
             connection: psycopg.Connection[Any] = super().get_new_connection(conn_params)
             return connection
         node = self._binding.node if self._binding else None
@@ -82,7 +85,7 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # untyped
 
     def _bind(self) -> str:
         """Choose the node to connect to and remember what it was then."""
-        if self.alias != PRIMARY_ALIAS:
+        if self.alias not in _PRIMARY_ALIASES:
             own: str = self.alias
             self._binding = _Binding(own, health.topology().incarnation_of(own))
             return own
@@ -115,7 +118,7 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # untyped
         binding, topology = self._binding, health.topology()
         if binding is None or binding.node is None:
             return False
-        if self.alias == PRIMARY_ALIAS and topology.primary != binding.node:
+        if self.alias in _PRIMARY_ALIASES and topology.primary != binding.node:
             return True
         return topology.incarnation_of(binding.node) != binding.incarnation
 

@@ -1,0 +1,85 @@
+import pytest
+
+from management.credentials import monitor_login
+from management.processes import wait_until
+from routers.conf import RoutingSettings
+from routers.health import HealthMonitor
+from routers.node import Condition
+
+pytestmark = pytest.mark.replication
+
+
+@pytest.fixture
+def watch():
+    """Monitors of clusters of one's own."""
+    started = []
+
+    def start(cluster, **changes) -> HealthMonitor:
+        login = monitor_login(cluster.state)
+        conf = RoutingSettings(
+            nodes=tuple(node.name for node in cluster.record.nodes), probe_interval_seconds=0.05, **changes
+        )
+        monitor = HealthMonitor(
+            conf,
+            {
+                node.name: {
+                    "host": node.host,
+                    "port": node.port,
+                    "dbname": "postgres",
+                    "user": login.role,
+                    "password": login.password,
+                }
+                for node in cluster.record.nodes
+            },
+        )
+        monitor.start()
+        started.append(monitor)
+        return monitor
+
+    yield start
+    for monitor in started:
+        monitor.stop()
+
+
+def becomes(monitor: HealthMonitor, alias: str, *conditions: Condition) -> bool:
+    return wait_until(lambda: monitor.topology.nodes[alias].condition in conditions, timeout_seconds=10)
+
+
+class TestHealthMonitor:
+    def test_the_first_snapshot_is_complete(self, cluster, watch):
+        seen = watch(cluster).topology
+        assert (seen.primary, seen.good_replicas) == ("pg1", ("pg2", "pg3"))
+
+    def test_a_suspect_is_ejected_at_once_and_readmitted_by_probing(self, cluster, watch):
+        monitor = watch(cluster)
+        monitor.suspect("pg2", "a query failed")
+        assert monitor.topology.nodes["pg2"].condition is not Condition.GOOD
+        assert becomes(monitor, "pg2", Condition.GOOD)
+
+    def test_a_killed_replica_is_ejected_and_comes_back(self, make_cluster, watch):
+        cluster = make_cluster(replicas=1, sync="off")
+        monitor = watch(cluster)
+        cluster.kill("pg2")
+        assert becomes(monitor, "pg2", Condition.UNREACHABLE)
+        cluster.start("pg2")
+        assert becomes(monitor, "pg2", Condition.GOOD)
+
+    def test_a_frozen_replica_is_ejected_and_comes_back(self, cluster, watch):
+        monitor = watch(cluster)
+        with cluster.frozen("pg3"):
+            assert becomes(monitor, "pg3", Condition.UNREACHABLE)
+        assert becomes(monitor, "pg3", Condition.GOOD)
+
+    def test_a_paused_replica_lags_in_time_and_recovers(self, cluster, watch):
+        monitor = watch(cluster, max_lag_seconds=0.5)
+        with cluster.replay_paused("pg3"), cluster.superuser("pg1") as connection:
+            connection.execute("SELECT pg_logical_emit_message(true, 'test', 'x')")
+            assert becomes(monitor, "pg3", Condition.LAGGING)
+        assert becomes(monitor, "pg3", Condition.GOOD)
+
+    def test_an_idle_primary_makes_nobody_lag(self, cluster, watch):
+        monitor = watch(cluster, max_lag_seconds=0.2)
+        assert not wait_until(
+            lambda: Condition.LAGGING in {node.condition for node in monitor.topology.nodes.values()},
+            timeout_seconds=1.5,
+        )

@@ -1,0 +1,41 @@
+import threading
+
+import pytest
+
+import routers
+from routers.request_state import current_scope, pin_to_primary, scope
+
+
+class TestScope:
+    def test_there_is_none_outside(self):
+        assert current_scope() is None
+
+    def test_ends_also_after_an_error(self):
+        with pytest.raises(ZeroDivisionError), scope():
+            _ = 1 / 0
+        assert current_scope() is None
+
+    def test_nests_and_restores(self):
+        with routers.reading_from_replica():
+            outer = current_scope()
+            with routers.primary():
+                assert current_scope().pinned
+            assert current_scope() is outer
+            assert not outer.pinned
+
+    def test_pinning_lasts_to_the_end_of_the_scope(self):
+        with scope() as opened:
+            pin_to_primary()
+            assert opened.pinned
+
+    def test_pinning_outside_a_scope_does_nothing(self):
+        pin_to_primary()
+        assert current_scope() is None
+
+    def test_does_not_leak_to_another_thread(self):
+        seen = []
+        with scope():
+            thread = threading.Thread(target=lambda: seen.append(current_scope()))
+            thread.start()
+            thread.join()
+        assert seen == [None]
