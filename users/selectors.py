@@ -27,8 +27,8 @@ def get_profile(*, user_id: int) -> User:
 
 
 def find_credentials(*, email: str) -> User | None:
-    """Id and password hash of the active person with this e-mail, or None."""
-    return User.objects.only("id", "password").filter(email=normalize_email(email), is_active=True).first()
+    """What a login needs of the active person with this e-mail, in one query; or None."""
+    return User.objects.only("id", "password", "is_active").filter(email=normalize_email(email), is_active=True).first()
 
 
 def matching_names(people: QuerySet[User], *, first_name: str = "", last_name: str = "") -> QuerySet[User]:

@@ -53,10 +53,14 @@ class LagWatch:
         return lags
 
     def hold(self) -> None:
-        """Block while a replica that answers is further behind than allowed."""
+        """Block while a replica that answers is further behind than allowed. Asks the nodes, not the snapshot."""
+        if self.max_lag_bytes is None:
+            return
         started_at = time.monotonic()
-        while any(lag > (self.max_lag_bytes or lag) for lag in self.look().values()):
+        health.monitor().refresh()
+        while any(lag > self.max_lag_bytes for lag in self.look().values()):
             time.sleep(_POLL_SECONDS)
+            health.monitor().refresh()
         self.waited_seconds += time.monotonic() - started_at
 
 
@@ -198,6 +202,7 @@ def _copy(
             if exporting is not None:
                 exporting.writelines(f"{batch.first_id + index},{email}\n" for index, email in enumerate(batch.emails))
             progress.rows(len(batch.emails))
+            watch.look()
             watch.hold()
 
 
