@@ -1,5 +1,6 @@
 import io
-import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import call_command
@@ -9,6 +10,7 @@ from django.db import connection
 from conftest import ALIASES
 from management.exit_codes import ExitCode
 from management.seeding import load
+from routers import health
 from users.models import User
 from users.tests.factories import make_user
 
@@ -124,21 +126,16 @@ class TestSeedUsers:
 class TestMaxLag:
     def test_waits_for_a_paused_replica(self, cluster, monkeypatch):
         monkeypatch.setattr("management.seeding.people.BATCH_ROWS", 500)
-        waits = []
-        hold = load.LagWatch.hold
+        with cluster.superuser("pg3") as replica:
+            paused_lags = []
 
-        def hold_and_note(watch):
-            before = watch.waited_seconds
-            hold(watch)
-            waits.append(watch.waited_seconds - before)
+            def note_and_resume(seconds: float) -> None:
+                paused_lags.append(health.topology().nodes["pg3"].lag_bytes)
+                replica.execute("SELECT pg_wal_replay_resume()")
+                time.sleep(seconds)
 
-        monkeypatch.setattr(load.LagWatch, "hold", hold_and_note)
-        with cluster.superuser("pg3") as connection_to_replica:
-            connection_to_replica.execute("SELECT pg_wal_replay_pause()")
-            resume = threading.Timer(1.5, lambda: connection_to_replica.execute("SELECT pg_wal_replay_resume()"))
-            resume.start()
-            try:
-                seed(count=20_000, max_lag_bytes=1_000_000)
-            finally:
-                resume.join()
-        assert max(waits) > 0.5
+            clock = SimpleNamespace(sleep=note_and_resume, monotonic=time.monotonic)
+            monkeypatch.setattr(load, "time", clock)
+            replica.execute("SELECT pg_wal_replay_pause()")
+            seed(count=20_000, max_lag_bytes=1_000_000)
+        assert paused_lags[0] > 1_000_000
