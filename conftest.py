@@ -10,7 +10,8 @@ from psycopg import sql
 
 from routers import health
 from tests.cluster import Cluster, temporary_state
-from tests.settings import BASE_PORT, NODE_COUNT, STATE, free_ports
+from tests.ports import free_ports
+from tests.settings import BASE_PORT, NODE_COUNT, STATE
 
 ALIASES = ["default", *(f"pg{number + 1}" for number in range(NODE_COUNT))]
 

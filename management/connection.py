@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from management.credentials import Login
 from management.record import RecordedNode
@@ -38,3 +39,11 @@ def connect(node: RecordedNode, login: Login) -> Iterator[psycopg.Connection[Any
         connection.execute("SELECT set_config('statement_timeout', %s, false)", [str(STATEMENT_TIMEOUT_MS)])
         connection.execute("SET synchronous_commit = local")
         yield connection
+
+
+def redirected(source: str, target: RecordedNode, name: str) -> str:
+    """A replica's `primary_conninfo` with the same user and secrets, but to another node."""
+    parts = conninfo_to_dict(source)
+    parts.update(host=target.host, port=str(target.port), application_name=name)
+    parts.pop("hostaddr", None)
+    return make_conninfo("", **parts)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from management import provisioning
 from management.candidate import PromotionPlan, Risks, plan_promotion
@@ -22,7 +21,7 @@ from management.processes import wait_until
 from management.record import ClusterRecord, RecordedNode, require_record, save_record
 from management.setup import Say
 from management.state import StateDirectory
-from management.survey import Survey, read_senders, take_survey
+from management.survey import Survey, await_streaming, take_survey
 from management.synchronous import SynchronousReplication
 from routers.node import NodeStatus, Role
 
@@ -119,7 +118,7 @@ class Promotion:
     def _prepare(self, plan: PromotionPlan) -> None:
         candidate = self.record.node(plan.candidate)
         with connect(candidate, self.credentials.superuser) as connection:
-            source = _primary_conninfo(connection)
+            source = provisioning.read_primary_conninfo(connection)
             provisioning.set_parameter(connection, "primary_conninfo", "")
             provisioning.set_synchronous(connection, plan.synchronous)
             for name in plan.followers:
@@ -127,7 +126,7 @@ class Promotion:
         self.say(f"{plan.candidate}: slots made, synchronous list is now {plan.synchronous.setting() or 'empty'}")
         for name in plan.followers:
             with connect(self.record.node(name), self.credentials.superuser) as connection:
-                target = _redirect(_primary_conninfo(connection) or source, candidate, name)
+                target = redirected(provisioning.read_primary_conninfo(connection) or source, candidate, name)
                 provisioning.follow(connection, conninfo=target, slot=name)
             self.say(f"{name} follows {plan.candidate}")
         with connect(candidate, self.credentials.superuser) as connection:
@@ -146,23 +145,16 @@ class Promotion:
 
     def _settle(self, candidate: RecordedNode, plan: PromotionPlan, timeline: int) -> Promoted:
         """See that the others stream and that a commit goes through; record it all."""
-
-        def streaming() -> set[str]:
-            senders = read_senders(candidate, self.credentials.superuser)
-            return {sender.name for sender in senders if sender.state == "streaming"} & set(plan.followers)
-
-        wait_until(lambda: streaming() == set(plan.followers), timeout_seconds=self.timeout_seconds)
-        following = tuple(sorted(streaming()))
+        login = self.credentials.superuser
+        following = await_streaming(candidate, plan.followers, login, timeout_seconds=self.timeout_seconds)
         absent = sorted(set(plan.followers) - set(following))
         synchronous = plan.synchronous
         if absent:
             synchronous = SynchronousReplication.choose(plan.synchronous.mode, following)
-        with connect(candidate, self.credentials.superuser) as connection:
+        with connect(candidate, login) as connection:
             if absent:
                 provisioning.set_synchronous(connection, synchronous)
-            committed = asyncio.run(
-                _commit_canary(conninfo(candidate, self.credentials.superuser), self.timeout_seconds)
-            )
+            committed = asyncio.run(_commit_canary(conninfo(candidate, login), self.timeout_seconds))
             # pg_rewind and restarted replicas read the timeline from the control file.
             connection.execute("SET statement_timeout = 0")
             connection.execute("CHECKPOINT")
@@ -180,19 +172,6 @@ class Promotion:
                 "See the node's log; `manage.py setup_replication` brings a stopped replica back."
             )
         return Promoted(plan, timeline, following, committed)
-
-
-def _redirect(source: str, candidate: RecordedNode, name: str) -> str:
-    """The same connection (user, pass file, …) to another node."""
-    parts = conninfo_to_dict(source)
-    parts.update(host=candidate.host, port=str(candidate.port), application_name=name)
-    parts.pop("hostaddr", None)
-    return make_conninfo("", **parts)
-
-
-def _primary_conninfo(connection: psycopg.Connection[Any]) -> str:
-    row = connection.execute("SELECT current_setting('primary_conninfo')").fetchone()
-    return row[0] if row else ""
 
 
 def _has_receiver(connection: psycopg.Connection[Any]) -> bool:

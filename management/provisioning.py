@@ -82,3 +82,9 @@ def follow(connection: psycopg.Connection[Any], *, conninfo: str, slot: str) -> 
     """Point this replica at another source. It reconnects by itself; its readers notice nothing."""
     set_parameter(connection, "primary_slot_name", slot)
     set_parameter(connection, "primary_conninfo", conninfo)
+
+
+def read_primary_conninfo(connection: psycopg.Connection[Any]) -> str:
+    """Where this node streams from; empty if from nowhere."""
+    row = connection.execute("SELECT current_setting('primary_conninfo')").fetchone()
+    return row[0] if row else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -32,10 +33,9 @@ from management.host import Host, prepare_home
 from management.installation import find_installation
 from management.local_node import LocalNode
 from management.ports import require_free_port
-from management.processes import wait_until
 from management.record import ClusterRecord, RecordedNode, load_record, save_record
 from management.state import StateDirectory
-from management.survey import read_senders
+from management.survey import await_streaming
 from management.synchronous import SynchronousReplication, SyncMode
 
 Say = Callable[[str], None]
@@ -54,6 +54,8 @@ class LocalSetup:
     replicas: int | None = None
     base_port: int | None = None
     sync: SyncMode | None = None
+    reclone: str | None = None
+    """A replica or fenced node whose data is put aside and taken anew from the primary."""
 
 
 def setup_local(wanted: LocalSetup, state: StateDirectory, *, say: Say) -> ClusterRecord:
@@ -86,6 +88,8 @@ def _setup(wanted: LocalSetup, state: StateDirectory, say: Say) -> ClusterRecord
     host = record.host()
     _write_secrets(record, state)
     credentials = operator_credentials(state)
+    if wanted.reclone is not None:
+        record = _put_aside(wanted.reclone, record, state, say)
     nodes = [node for node in (record.local(each.name, state) for each in record.nodes if not each.fenced) if node]
     for node in nodes:
         if node.pid() is None:
@@ -103,7 +107,7 @@ def _setup(wanted: LocalSetup, state: StateDirectory, say: Say) -> ClusterRecord
     with ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(builder.build, replicas))
     names = [node.name for node in replicas]
-    _await_streaming(record.node(primary.name), names, credentials)
+    _require_streaming(record.node(primary.name), names, credentials)
     record = record.with_synchronous(_synchronous(wanted.sync, record.synchronous, names))
     with connect(record.node(primary.name), credentials.superuser) as connection:
         provisioning.set_synchronous(connection, record.synchronous)
@@ -181,6 +185,23 @@ def _write_secrets(record: ClusterRecord, state: StateDirectory) -> None:
         {**application, **read_env_file(state.application_env), "HIGHLOAD_NODES": nodes},
         heading="The application's settings, read at start. A real environment variable wins. Keep private.",
     )
+
+
+def _put_aside(name: str, record: ClusterRecord, state: StateDirectory, say: Say) -> ClusterRecord:
+    """Move a node's data away, so that it is cloned anew. Nothing is deleted: it may hold lost commits.
+
+    Raises:
+        Refused: It is the primary.
+    """
+    node = record.local(name, state)
+    if node is None or not (node.is_standby or record.node(name).fenced):
+        raise Refused(f"{name} is the primary by its files; only a replica or a fenced node can be cloned anew.")
+    node.stop()
+    aside = node.data_dir.with_name(f"{name}.before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    node.data_dir.rename(aside)
+    say(f"{name}: its old data is in {aside}; delete it when you are sure that you need nothing of it")
+    kept = tuple(replace(each, fenced=False) if each.name == name else each for each in record.nodes)
+    return replace(record, nodes=kept)
 
 
 def _initialise_primary(node: LocalNode, host: Host, credentials: OperatorCredentials, say: Say) -> None:
@@ -289,21 +310,17 @@ class _ReplicaBuilder:
         _start(node, self.host, self.say)
         recorded = RecordedNode(node.name, "127.0.0.1", node.port)
         with connect(recorded, self.credentials.superuser) as connection:
-            now = connection.execute("SELECT current_setting('primary_conninfo')").fetchone()
-            if now != (source,):
+            if provisioning.read_primary_conninfo(connection) != source:
                 provisioning.follow(connection, conninfo=source, slot=node.name)
 
 
-def _await_streaming(primary: RecordedNode, names: list[str], credentials: OperatorCredentials) -> None:
-    def missing() -> set[str]:
-        return set(names) - {
-            sender.name for sender in read_senders(primary, credentials.superuser) if sender.state == "streaming"
-        }
-
-    if not wait_until(lambda: not missing(), timeout_seconds=_STREAMING_SECONDS):
+def _require_streaming(primary: RecordedNode, names: list[str], credentials: OperatorCredentials) -> None:
+    streaming = await_streaming(primary, names, credentials.superuser, timeout_seconds=_STREAMING_SECONDS)
+    missing = sorted(set(names) - set(streaming))
+    if missing:
         raise Incomplete(
-            f"{', '.join(sorted(missing()))} did not begin to stream from {primary.name} within "
-            f"{_STREAMING_SECONDS:.0f} s. See the node's log, then run `manage.py setup_replication` again."
+            f"{', '.join(missing)} did not begin to stream from {primary.name} within {_STREAMING_SECONDS:.0f} s. "
+            "See the node's log, then run `manage.py setup_replication` again."
         )
 
 

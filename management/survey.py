@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -12,6 +12,7 @@ from typing import Final
 from management.connection import connect, conninfo
 from management.credentials import Login
 from management.local_node import LocalNode
+from management.processes import wait_until
 from management.record import ClusterRecord, RecordedNode
 from management.state import StateDirectory
 from routers.node import Answer, NodeStatus, Role, Topology, Unreachable
@@ -120,6 +121,18 @@ def read_senders(node: RecordedNode, login: Login) -> list[Sender]:
     with connect(node, login) as connection:
         rows = connection.execute(_SENDERS).fetchall()
     return [Sender(*row) for row in rows]
+
+
+def await_streaming(
+    primary: RecordedNode, names: Collection[str], login: Login, *, timeout_seconds: float
+) -> tuple[str, ...]:
+    """Wait until all these replicas stream from the primary, and return those that do by then, in order."""
+
+    def streaming() -> set[str]:
+        return {sender.name for sender in read_senders(primary, login) if sender.state == "streaming"} & set(names)
+
+    wait_until(lambda: streaming() == set(names), timeout_seconds=timeout_seconds)
+    return tuple(sorted(streaming()))
 
 
 _SENDERS: Final = """

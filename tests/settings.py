@@ -1,30 +1,14 @@
 """Settings of the test suite: those of the system, on a cluster of its own that `conftest.py` starts."""
 
 import os
-import socket
 import tempfile
 from pathlib import Path
 
 from management.credentials import generate_secret, write_secret_file
 from management.state import StateDirectory
+from tests.ports import free_ports
 
 NODE_COUNT = 3
-
-
-def free_ports(count: int) -> int:
-    """The first of so many free ports in a row; below the range the kernel gives to outgoing connections."""
-    for first in range(20_000 + os.getpid() % 5_000, 32_000, count):
-        sockets = [socket.socket() for _ in range(count)]
-        try:
-            for offset, each in enumerate(sockets):
-                each.bind(("127.0.0.1", first + offset))
-        except OSError:
-            continue
-        finally:
-            for each in sockets:
-                each.close()
-        return first
-    raise RuntimeError("no free ports")
 
 
 # PostgreSQL may run as another user than pytest: its data must lie where that user can go.

@@ -22,7 +22,7 @@ from management.processes import wait_until
 from management.server import running_server
 from management.state import PROJECT_DIR
 from tests.cluster import Cluster, Outcome, temporary_state
-from tests.settings import free_ports
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.replication
 USERS = 300

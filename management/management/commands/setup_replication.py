@@ -5,11 +5,18 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
+
 from management.base import ClusterCommand
+from management.credentials import Login, monitor_login, operator_credentials
+from management.errors import Refused
+from management.existing import ExistingSetup, setup_existing
 from management.exit_codes import ExitCode
+from management.record import RecordedNode
 from management.setup import BASE_PORT, LocalSetup, setup_local
 from management.state import StateDirectory
 from management.synchronous import SyncMode
+from routers.conf import PRIMARY_ALIAS, routing_settings
 
 
 class Command(ClusterCommand):
@@ -33,9 +40,54 @@ class Command(ClusterCommand):
             help="whose confirmation a commit waits for: the first replica's, any one's, or nobody's (default: first)",
         )
 
+        parser.add_argument(
+            "--reclone", metavar="NODE", help="put aside the data of a fenced node or replica and clone it anew"
+        )
+        parser.add_argument(
+            "--existing",
+            action="store_true",
+            help="prepare the servers of HIGHLOAD_NODES instead of local nodes; prints what is to do on hosts",
+        )
+
     def operate(self, state: StateDirectory, options: dict[str, Any]) -> ExitCode:
-        """Local nodes."""
-        wanted = LocalSetup(replicas=options["replicas"], base_port=options["base_port"], sync=options["sync"])
+        """Local nodes, or existing servers."""
+        if options["existing"]:
+            return self._existing(state, options)
+        wanted = LocalSetup(
+            replicas=options["replicas"],
+            base_port=options["base_port"],
+            sync=options["sync"],
+            reclone=options["reclone"],
+        )
         record = setup_local(wanted, state, say=self.say)
         self.stdout.write(f"{len(record.nodes)} nodes in {state.root}; credentials in {state.operator_env}")
         return ExitCode.DONE
+
+    def _existing(self, state: StateDirectory, options: dict[str, Any]) -> ExitCode:
+        for name in ("replicas", "base_port", "reclone"):
+            if options[name] is not None:
+                raise Refused(f"--{name.replace('_', '-')} is for local nodes; existing servers are in HIGHLOAD_NODES.")
+        result = setup_existing(self._wanted(state, options["sync"]), state, say=self.say)
+        streaming = ", ".join(result.streaming) or "none"
+        self.stdout.write(f"primary {result.primary}; replicas that stream: {streaming}")
+        self.stdout.write("\n".join(result.to_do))
+        return ExitCode.INCOMPLETE if result.to_do else ExitCode.DONE
+
+    def _wanted(self, state: StateDirectory, sync: SyncMode | None) -> ExistingSetup:
+        databases = settings.DATABASES
+        aliases = routing_settings().nodes
+        if not aliases:
+            raise Refused("HIGHLOAD_NODES is not set. It lists the servers: pg1=HOST:PORT,pg2=HOST:PORT")
+        default = databases[PRIMARY_ALIAS]
+        if not default["PASSWORD"]:
+            raise Refused("HIGHLOAD_DB_PASSWORD is not set; the application's role needs one.")
+        return ExistingSetup(
+            nodes=tuple(
+                RecordedNode(alias, databases[alias]["HOST"], int(databases[alias]["PORT"])) for alias in aliases
+            ),
+            credentials=operator_credentials(state),
+            application=Login(default["USER"], default["PASSWORD"]),
+            monitor=monitor_login(state),
+            database=default["NAME"],
+            sync=sync,
+        )

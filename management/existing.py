@@ -1,0 +1,170 @@
+"""Sets up replication between servers that exist: what SQL can do is done, what needs the host is printed.
+
+The nodes are those of HIGHLOAD_NODES. Needs a superuser's login on each. Restarts nothing, deletes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from management import provisioning
+from management.connection import connect, redirected
+from management.credentials import Login, OperatorCredentials
+from management.errors import Refused
+from management.record import ClusterRecord, RecordedNode, load_record, save_record
+from management.setup import Say
+from management.state import StateDirectory
+from management.survey import Survey, await_streaming, take_survey
+from management.synchronous import SynchronousReplication, SyncMode
+from routers.node import Role
+
+_OLDEST_VERSION_NUM: Final = 150000
+_STREAMING_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingSetup:
+    """What is wanted of existing servers."""
+
+    nodes: tuple[RecordedNode, ...]
+    credentials: OperatorCredentials
+    application: Login
+    monitor: Login
+    database: str
+    sync: SyncMode | None
+    """None leaves the primary's synchronous list as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingResult:
+    """What was found and done."""
+
+    primary: str
+    streaming: tuple[str, ...]
+    to_do: tuple[str, ...]
+    """Lines for the operator, for the nodes that are no replicas of this primary yet."""
+
+
+def setup_existing(wanted: ExistingSetup, state: StateDirectory, *, say: Say) -> ExistingResult:
+    """Prepare the primary, adopt the replicas that stream, and say what is left to do on the other hosts.
+
+    Raises:
+        Refused: There is not exactly one primary, or its settings do not allow replication.
+    """
+    with state.lock():
+        return _setup(wanted, state, say)
+
+
+def _setup(wanted: ExistingSetup, state: StateDirectory, say: Say) -> ExistingResult:
+    before = load_record(state)
+    if before is not None and any(node.data_dir for node in before.nodes):
+        raise Refused(f"{state.root} holds a local cluster. Use another directory: set HIGHLOAD_STATE.")
+    record = ClusterRecord(wanted.nodes, before.synchronous if before else SynchronousReplication(SyncMode.OFF))
+    survey = take_survey(record, wanted.credentials.superuser, state)
+    primary = record.node(_only_primary(survey))
+    others = [node for node in wanted.nodes if node.name != primary.name]
+    with connect(primary, wanted.credentials.superuser) as connection:
+        _require_settings(connection, primary, len(others))
+        _provision(connection, wanted, others, say)
+    replicas = [node for node in others if _is_replica_of(survey, node.name)]
+    for node in replicas:
+        _adopt(node, primary, wanted.credentials)
+    streaming = await_streaming(
+        primary,
+        [node.name for node in replicas],
+        wanted.credentials.superuser,
+        timeout_seconds=_STREAMING_SECONDS,
+    )
+    if wanted.sync is not None:
+        record = record.with_synchronous(SynchronousReplication.choose(wanted.sync, streaming))
+        with connect(primary, wanted.credentials.superuser) as connection:
+            provisioning.set_synchronous(connection, record.synchronous)
+        say(f"{primary.name}: synchronous list is now {record.synchronous.setting() or 'empty'}")
+    save_record(state, record)
+    to_do = tuple(line for node in others if node not in replicas for line in _clone_lines(node, primary, wanted))
+    return ExistingResult(primary.name, streaming, to_do)
+
+
+def _only_primary(survey: Survey) -> str:
+    # Servers that are not replicas of each other yet have different system identifiers: all of them
+    # accept writes, and nothing but the operator knows which one has the data.
+    if len(survey.writable) == 1:
+        return survey.writable[0]
+    found = "; ".join(
+        f"{name}: {each.status.role if each.status else each.answer}" for name, each in survey.nodes.items()
+    )
+    raise Refused(
+        f"There must be exactly one primary, but {len(survey.writable)} nodes accept writes ({found}). "
+        "Stop the servers that shall become replicas: they are cloned from the primary."
+    )
+
+
+def _is_replica_of(survey: Survey, name: str) -> bool:
+    leader, status = survey.nodes[survey.writable[0]].status, survey.nodes[name].status
+    return (
+        status is not None
+        and leader is not None
+        and status.role is Role.REPLICA
+        and status.system_identifier == leader.system_identifier
+    )
+
+
+def _require_settings(connection: psycopg.Connection[Any], primary: RecordedNode, replicas: int) -> None:
+    def setting(name: str) -> str:
+        row = connection.execute("SELECT current_setting(%s)", [name]).fetchone()
+        return str(row[0]) if row else ""
+
+    wrong = []
+    if int(setting("server_version_num")) < _OLDEST_VERSION_NUM:
+        raise Refused(f"{primary.name} is PostgreSQL {setting('server_version')}; 15 or newer is needed.")
+    if setting("wal_level") == "minimal":
+        wrong.append("ALTER SYSTEM SET wal_level = 'replica';")
+    for name in ("max_wal_senders", "max_replication_slots"):
+        if int(setting(name)) < 2 * replicas:
+            wrong.append(f"ALTER SYSTEM SET {name} = {max(10, 2 * replicas)};")
+    if setting("wal_log_hints") == "off" and setting("data_checksums") == "off":
+        wrong.append("ALTER SYSTEM SET wal_log_hints = 'on';")
+    if wrong:
+        raise Refused(f"{primary.name} cannot serve replicas yet. Run there, then restart it: {' '.join(wrong)}")
+
+
+def _provision(
+    connection: psycopg.Connection[Any], wanted: ExistingSetup, others: list[RecordedNode], say: Say
+) -> None:
+    provisioning.ensure_role(connection, wanted.credentials.replicator, attributes="REPLICATION")
+    provisioning.ensure_role(connection, wanted.application, attributes="NOREPLICATION")
+    provisioning.ensure_monitor(connection, wanted.monitor)
+    provisioning.ensure_database(
+        connection, name=wanted.database, owner=wanted.application.role, monitor=wanted.monitor.role
+    )
+    for node in others:
+        provisioning.ensure_slot(connection, node.name)
+    say("roles, database and replication slots are there")
+
+
+def _adopt(node: RecordedNode, primary: RecordedNode, credentials: OperatorCredentials) -> None:
+    """Make a streaming replica use its own slot and name; its credentials stay as they are."""
+    with connect(node, credentials.superuser) as connection:
+        source = provisioning.read_primary_conninfo(connection)
+        wanted = redirected(source, primary, node.name)
+        slot = connection.execute("SELECT current_setting('primary_slot_name')").fetchone()
+        if conninfo_to_dict(source) != conninfo_to_dict(wanted) or slot != (node.name,):
+            provisioning.follow(connection, conninfo=wanted, slot=node.name)
+
+
+def _clone_lines(node: RecordedNode, primary: RecordedNode, wanted: ExistingSetup) -> list[str]:
+    replicator = wanted.credentials.replicator.role
+    source = f"host={primary.host} port={primary.port} user={replicator} application_name={node.name}"
+    return [
+        f"# {node.name} ({node.host}:{node.port}) is no replica of {primary.name} yet.",
+        f"# 1. On {primary.name}, in pg_hba.conf, then SELECT pg_reload_conf():",
+        f"host replication {replicator} {node.host}/32 scram-sha-256",
+        f"# 2. On {node.host}, as the user of PostgreSQL, with the server stopped and $PGDATA empty:",
+        f'pg_basebackup --pgdata="$PGDATA" --dbname="{source}" --slot={node.name} --write-recovery-conf '
+        "--wal-method=stream --checkpoint=fast --progress",
+        "# 3. Start it, then run this command again.",
+    ]
