@@ -14,7 +14,7 @@ import psycopg
 
 from management import provisioning
 from management.candidate import PromotionPlan, Risks, plan_promotion
-from management.connection import connect, conninfo
+from management.connection import connect, conninfo, redirected
 from management.credentials import OperatorCredentials
 from management.errors import Incomplete, OperationError
 from management.processes import wait_until
