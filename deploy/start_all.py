@@ -18,7 +18,7 @@ from management.errors import OperationError
 from management.exit_codes import ExitCode
 from management.ports import require_free_port
 from management.record import load_record
-from management.server import ServerOptions, ensure_server, running_server, stop_server
+from management.server import ServerOptions, configuration_digest, ensure_server, running_server, stop_server
 from management.setup import stop_local
 from management.state import PROJECT_DIR, VARIABLE, StateDirectory
 
@@ -31,17 +31,33 @@ def main() -> int:
     os.environ[VARIABLE] = str(Path(options.state).absolute())
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "highload.settings")
     state = StateDirectory.from_environment()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+    code = run(options, state)
+    if code != INTERRUPTED:
+        return code
+    try:
+        stop(state)
+    except OperationError as error:
+        say(f"start-all: {error}")
+        return ExitCode.INCOMPLETE
+    return INTERRUPTED
+
+
+def run(options: argparse.Namespace, state: StateDirectory) -> int:
+    """Start, and unless detached wait for the end. INTERRUPTED means that everything shall be stopped.
+
+    After an error what runs stays: the next start-all goes on from there.
+    """
     try:
         server_pid = start(options, state)
         if options.detach:
             return ExitCode.DONE
         say("\nCtrl-C stops everything.")
         wait_for_end(server_pid, state)
-        say(f"The web server has ended by itself; see {state.log_dir / 'gunicorn.log'}")
-        code = int(ExitCode.INCOMPLETE)
     except KeyboardInterrupt:
-        code = INTERRUPTED
+        return INTERRUPTED
     except OperationError as error:
         say(f"start-all: {error}")
         return error.exit_code
@@ -49,10 +65,10 @@ def main() -> int:
         say(f"start-all: {error}")
         return error.returncode
     except subprocess.CalledProcessError as error:
-        # The command has said why. What runs stays: the next start-all goes on from there.
-        return error.returncode if error.returncode > 0 else INTERRUPTED
-    stop(state)
-    return code
+        # The command has said why.
+        return error.returncode
+    say(f"The web server has ended by itself; see {state.log_dir / 'gunicorn.log'}. The nodes still run.")
+    return ExitCode.INCOMPLETE
 
 
 def parse() -> argparse.Namespace:
@@ -88,11 +104,13 @@ def parse() -> argparse.Namespace:
 
 def start(options: argparse.Namespace, state: StateDirectory) -> int:
     """Bring everything up and return the pid of the web server."""
-    wanted = ServerOptions(options.http_port, options.profile)
     running = running_server(state)
-    if running is None or running.options.port != wanted.port:
-        require_free_port(wanted.port, purpose="HTTP", option="--http-port")
+    if running is None or running.options.port != options.http_port:
+        require_free_port(options.http_port, purpose="HTTP", option="--http-port")
     manage("setup_replication", *given(options, "replicas", "base_port", "sync"))
+    if running_server(state) is None:
+        # A node may have taken it.
+        require_free_port(options.http_port, purpose="HTTP", option="--http-port")
     # The settings exist from here on.
     import django
 
@@ -102,6 +120,7 @@ def start(options: argparse.Namespace, state: StateDirectory) -> int:
     if options.users:
         call_command("seed_users", count=options.users, if_empty=True)
     call_command("ensure_admin")
+    wanted = ServerOptions(options.http_port, options.profile, configuration_digest(state))
     server, is_new = ensure_server(wanted, state)
     say(f"web server {'started' if is_new else 'runs already'} (pid {server.pid}, profile {wanted.profile})\n")
     # Its verdict is shown; an unhealthy replica is no reason not to serve.
@@ -118,13 +137,28 @@ def given(options: argparse.Namespace, *names: str) -> list[str]:
 
 
 def manage(*arguments: str) -> None:
-    """Run a command of manage.py in a process of its own."""
-    subprocess.run([sys.executable, str(PROJECT_DIR / "manage.py"), *arguments], check=True, cwd=PROJECT_DIR)
+    """Run a command of manage.py in a process group of its own, which hears of Ctrl-C once, from here.
+
+    Raises:
+        CalledProcessError: It failed. One that is merely incomplete does not count: what there is can serve.
+    """
+    process = subprocess.Popen(
+        [sys.executable, str(PROJECT_DIR / "manage.py"), *arguments], cwd=PROJECT_DIR, start_new_session=True
+    )
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait()
+        raise
+    if code not in {ExitCode.DONE, ExitCode.INCOMPLETE}:
+        raise subprocess.CalledProcessError(code, arguments)
 
 
 def print_next_steps(options: ServerOptions, state: StateDirectory) -> None:
     """Where things are, and what to do with them."""
     base = f"http://127.0.0.1:{options.port}"
+    python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(PROJECT_DIR) else sys.executable
     setting = "" if state.root == PROJECT_DIR / "var" else f"{VARIABLE}={state.root} "
     print(
         f"""
@@ -136,8 +170,8 @@ logs         {state.log_dir}
 
 Try next:
   curl -G {base}/v0/api/users/search --data-urlencode firstName=Ан --data-urlencode lastName=Ив
-  {setting}.venv/bin/python manage.py check_lag --watch 1
-  {setting}.venv/bin/python manage.py promote_replica --dry-run
+  {setting}{python} manage.py check_lag --watch 1
+  {setting}{python} manage.py promote_replica --dry-run
   docs/tutorial/replicate-break-promote.md breaks the primary and brings the system back"""
     )
     sys.stdout.flush()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from management.errors import OperationError, Refused
 from management.exit_codes import ExitCode
+from management.host import SHARED_HOME
 from management.record import ClusterRecord, load_record
 from management.server import stop_server
 from management.setup import stop_local
@@ -22,13 +23,14 @@ def main() -> int:
     state = StateDirectory(Path(options.state).absolute())
     try:
         record = load_record(state)
-        if record is None:
-            say(f"{state.root} holds no system; nothing to stop")
-            return ExitCode.DONE
-        if options.destroy:
+        if record is not None and options.destroy:
             confirm(record, state, no_input=options.no_input)
         if stop_server(state):
             say("web server stopped")
+        if record is None:
+            require_no_nodes(state)
+            say(f"{state.root} holds no cluster; nothing to stop")
+            return ExitCode.DONE
         stop_local(record, state, say=say)
         if options.destroy:
             destroy(record, state)
@@ -64,12 +66,28 @@ def confirm(record: ClusterRecord, state: StateDirectory, *, no_input: bool) -> 
         raise Refused("Not confirmed; nothing was stopped or deleted.")
 
 
+def require_no_nodes(state: StateDirectory) -> None:
+    """Do nothing if there is no node's data either.
+
+    Raises:
+        Refused: There is, but not the record that says what it is.
+    """
+    data = [path.parent for path in (state.root / "nodes").glob("*/PG_VERSION")]
+    if data:
+        names = ", ".join(str(path) for path in data)
+        raise Refused(
+            f"{state.record} is missing, but there are nodes: {names}. Restore the file, or stop them with pg_ctl."
+        )
+
+
 def destroy(record: ClusterRecord, state: StateDirectory) -> None:
     """Delete what set-up made, by name; nothing else that may lie there."""
-    homes = {Path(node.data_dir).parent for node in record.nodes if node.data_dir}
-    for path in [*homes, state.log_dir, state.run_dir, state.root / "cache"]:
+    data = {Path(node.data_dir) for node in record.nodes if node.data_dir}
+    # The directory of all nodes, with what set-up put beside them, where it is one that set-up makes.
+    homes = {path.parent for path in data if path.parent == state.root / "nodes" or SHARED_HOME in path.parents}
+    for path in [*data, *homes, state.log_dir, state.run_dir, state.root / "cache"]:
         shutil.rmtree(path, ignore_errors=True)
-    for file in (state.application_env, state.operator_env, state.record):
+    for file in (state.application_env, state.operator_env, state.record, state.history):
         file.unlink(missing_ok=True)
     if not any(state.root.iterdir()):
         state.root.rmdir()

@@ -57,6 +57,7 @@ INSTALLED_APPS = [
     "management",
 ]
 MIDDLEWARE = [
+    "users.api.middleware.ProblemDetailsMiddleware",
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "routers.middleware.RoutingMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -117,6 +118,7 @@ ROUTERS = {
     "PROBE_TIMEOUT_SECONDS": env.float("HIGHLOAD_PROBE_TIMEOUT_SECONDS", 0.5),
     "MAX_LAG_BYTES": env.int("HIGHLOAD_MAX_LAG_BYTES", 64 * 1024 * 1024),
     "MAX_LAG_SECONDS": env.float("HIGHLOAD_MAX_LAG_SECONDS", 5.0),
+    "HISTORY_FILE": env.str("HIGHLOAD_HISTORY_FILE", str(STATE_DIR / "history.json") if STATE_DIR.is_dir() else ""),
     "SYSTEM_IDENTIFIER": env.int("HIGHLOAD_SYSTEM_IDENTIFIER", None),
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

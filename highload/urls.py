@@ -15,7 +15,10 @@ urlpatterns = [
     path("v0/api/auth/", include("auth_api.urls")),
     path("v0/api/users/", include("users.api.urls")),
     path("v0/api/schema", SpectacularAPIView.as_view(permission_classes=[AllowAny]), name="schema"),
-    path("v0/api/docs", SpectacularSwaggerView.as_view(url_name="schema", permission_classes=[AllowAny])),
+    path(
+        "v0/api/docs",
+        SpectacularSwaggerView.as_view(url_name="schema", permission_classes=[AllowAny], http_method_names=["get"]),
+    ),
     path("admin/", admin.site.urls),
 ]
 handler400 = "users.api.problems.bad_request"

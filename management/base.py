@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+import math
+import sys
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any, Final
 
 import psycopg
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from management.errors import OperationError
+from management.errors import OperationError, Refused
 from management.exit_codes import HELP, ExitCode
 from management.state import StateDirectory
 
 INTERRUPTED: Final = 130
 """What a shell shows for a program that Ctrl-C ended."""
+
+
+def positive_seconds(text: str) -> float:
+    """A duration on the command line.
+
+    >>> positive_seconds("0.5")
+    0.5
+    """
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise ArgumentTypeError(f"{text} is not a positive number of seconds")
+    return seconds
 
 
 class ClusterCommand(BaseCommand):
@@ -23,6 +37,8 @@ class ClusterCommand(BaseCommand):
     # No query and no check before the arguments are parsed: the database may be what is broken.
     requires_system_checks: list[str] = []  # noqa: RUF012 - Django's declaration
     requires_migrations_checks = False
+    interrupted = "interrupted"
+    """What Ctrl-C leaves behind, in words."""
 
     def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> Any:
         """Django's parser, with the exit codes at the end of the help."""
@@ -38,6 +54,17 @@ class ClusterCommand(BaseCommand):
         self.stderr.write(message, self.style.NOTICE)
         self.stderr.flush()
 
+    def confirm(self, question: str, expected: str) -> None:
+        """Ask on the terminal.
+
+        Raises:
+            Refused: The answer is another one, or there is nobody to ask.
+        """
+        if not sys.stdin.isatty():
+            raise Refused("There is no terminal to ask on. Nothing was changed. Add --no-input to act without asking.")
+        if input(question).strip() != expected:
+            raise Refused("Not confirmed; nothing was changed.")
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the operation and turn its errors into a message and an exit code."""
         try:
@@ -45,7 +72,7 @@ class ClusterCommand(BaseCommand):
         except OperationError as error:
             raise CommandError(str(error), returncode=error.exit_code) from error
         except KeyboardInterrupt as error:
-            raise CommandError("interrupted", returncode=INTERRUPTED) from error
+            raise CommandError(self.interrupted, returncode=INTERRUPTED) from error
         except (psycopg.Error, DatabaseError) as error:
             raise CommandError(" ".join(str(error).split()), returncode=ExitCode.UNKNOWN) from error
         if code is not ExitCode.DONE:

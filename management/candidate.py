@@ -99,9 +99,11 @@ def _require_dead_primary(survey: Survey, risks: Risks, fenced_before: Collectio
                 f"Make sure that it cannot (end its processes with kill -9), then run this again, "
                 f"with --assume-fenced {name} if it stays silent."
             )
-    streaming = [name for name, status in survey.replicas.items() if status.is_streaming and name not in fenced_before]
-    if streaming and not risks.assume_fenced:
-        raise Refused(f"{' and '.join(streaming)} still receives WAL, so a primary is alive somewhere.")
+    # From another replica is no sign of life: an interrupted promotion leaves them so.
+    dead = set(survey.replicas) | set(fenced_before) | risks.assume_fenced
+    for name, found in survey.nodes.items():
+        if found.source is not None and found.source not in dead and name not in fenced_before:
+            raise Refused(f"{name} still receives WAL from {found.source}, so a primary is alive there.")
 
 
 def _explain_loss(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from psycopg.conninfo import make_conninfo
+
 from management.credentials import REPLICATOR
 
 POSTGRESQL_CONF: Final = """
@@ -39,6 +41,9 @@ pg_stat_statements.track = 'top'
 track_io_timing = on
 log_line_prefix = '%m [%p] %q%u@%d '
 log_checkpoints = off
+# A refused INSERT would be logged with its values: e-mails, password hashes.
+log_min_error_statement = panic
+log_error_verbosity = terse
 """
 
 PG_HBA_CONF: Final = f"""# Written by Highload: loopback only, and never without a password.
@@ -52,4 +57,4 @@ host    all          all           127.0.0.1/32   scram-sha-256
 
 def primary_conninfo(*, host: str, port: int, user: str, passfile: str, name: str) -> str:
     """How a replica reaches its source. The password is in the pass file, because settings can be read."""
-    return f"host={host} port={port} user={user} passfile='{passfile}' application_name={name} connect_timeout=5"
+    return make_conninfo(host=host, port=port, user=user, passfile=passfile, application_name=name, connect_timeout=5)

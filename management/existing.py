@@ -16,10 +16,10 @@ from management.connection import connect, redirected
 from management.credentials import Login, OperatorCredentials
 from management.errors import Refused
 from management.record import ClusterRecord, RecordedNode, load_record, save_record
-from management.setup import Say
 from management.state import StateDirectory
 from management.survey import Survey, await_streaming, take_survey
 from management.synchronous import SynchronousReplication, SyncMode
+from management.talk import Say
 from routers.node import Role
 
 _OLDEST_VERSION_NUM: Final = 150000

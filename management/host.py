@@ -21,7 +21,7 @@ from management.state import StateDirectory
 
 USER_VARIABLE: Final = "HIGHLOAD_NODE_USER"
 _CANDIDATE_USERS: Final = ("postgres", "nobody")
-_SHARED_HOME: Final = Path("/var/lib/highload")
+SHARED_HOME: Final = Path("/var/lib/highload")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,8 @@ class Host:
         """Give a file or directory to the user of the nodes."""
         if self.user is not None:
             entry = pwd.getpwnam(self.user)
-            os.chown(path, entry.pw_uid, entry.pw_gid)
+            # Never through a link that this user may have put there.
+            os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
 
     def reaches(self, directory: Path) -> bool:
         """Whether the user of the nodes may write in this directory."""
@@ -114,8 +115,9 @@ def prepare_home(installation: Installation, state: StateDirectory) -> tuple[Hos
     host.own(home)
     if not host.reaches(home):
         home.rmdir()
-        home = _SHARED_HOME / hashlib.sha256(str(state.root).encode()).hexdigest()[:12]
+        home = SHARED_HOME / hashlib.sha256(str(state.root).encode()).hexdigest()[:12]
         home.mkdir(parents=True, exist_ok=True)
+        SHARED_HOME.chmod(0o755)
         host.own(home)
     return _with_reachable_programs(host, home), home
 

@@ -8,7 +8,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import psutil
 
@@ -129,7 +129,7 @@ class LocalNode:
         arguments = [f"--{setting}" for setting in (f"port={self.port}", f"cluster_name={self.name}", *settings)]
         deadline = time.monotonic() + _START_SECONDS
         while True:
-            with self.log_file.open("ab") as log:
+            with self._open_log() as log:
                 offset = log.tell()
                 process = host.spawn("postgres", "-D", str(self.data_dir), *arguments, log=log)
             while process.poll() is None and time.monotonic() < deadline:
@@ -167,13 +167,7 @@ class LocalNode:
         return True
 
     def fence(self, host: Host) -> None:
-        """Make an accidental start of this stopped node come up read-only.
-
-        Raises:
-            Refused: It runs.
-        """
-        if self.pid() is not None:
-            raise Refused(f"{self.name} is running; stop it first.")
+        """Make its next start come up read-only; a process that runs now goes on as it is."""
         signal_file = self.data_dir / "standby.signal"
         signal_file.touch()
         host.own(signal_file)
@@ -183,6 +177,10 @@ class LocalNode:
             return [line.strip() for line in (self.data_dir / "postmaster.pid").read_text().splitlines()]
         except FileNotFoundError:
             return []
+
+    def _open_log(self) -> IO[bytes]:
+        """For appending. Private: an error may carry the data of the statement that failed."""
+        return os.fdopen(os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
     def _log_since(self, offset: int) -> str:
         with self.log_file.open("rb") as log:

@@ -19,10 +19,10 @@ from management.credentials import OperatorCredentials
 from management.errors import Incomplete, OperationError
 from management.processes import wait_until
 from management.record import ClusterRecord, RecordedNode, require_record, save_record
-from management.setup import Say
 from management.state import StateDirectory
 from management.survey import Survey, await_streaming, take_survey
 from management.synchronous import SynchronousReplication
+from management.talk import Say
 from routers.node import NodeStatus, Role
 
 _CUT_SECONDS: Final = 5.0
@@ -75,10 +75,9 @@ class Promotion:
             plan = self._isolate(plan, wanted)
             candidate = self.record.node(plan.candidate)
             timeline = self._promote(candidate, plan)
-        except (psycopg.Error, OperationError) as error:
-            raise Incomplete(
-                f"No replica is promoted yet: {' '.join(str(error).split())} Run the command again."
-            ) from error
+        except (psycopg.Error, OperationError, KeyboardInterrupt) as error:
+            why = " ".join(str(error).split()) or "interrupted."
+            raise Incomplete(f"No replica is known to be promoted yet: {why} Run the command again.") from error
         return self._settle(candidate, plan, timeline)
 
     def _fence(self, plan: PromotionPlan) -> None:
@@ -89,11 +88,9 @@ class Promotion:
             if node is None:
                 self.say(f"{name}: on its host, before anybody starts it again: touch $PGDATA/standby.signal")
                 old_primaries.add(name)
-            elif node.pid() is None and not node.is_standby:
+            elif node.is_initialised and not node.is_standby:
                 node.fence(self.record.host())
-                self.say(f"{name} fenced: it would start read-only")
-                old_primaries.add(name)
-            elif name in self.risks.assume_fenced:
+                self.say(f"{name} fenced: its next start is read-only")
                 old_primaries.add(name)
         save_record(self.state, self.record.with_fenced(old_primaries))
 
@@ -102,18 +99,11 @@ class Promotion:
         for _ in range(3):
             self._prepare(plan)
             survey = self.survey()
-            after = plan_promotion(survey, self._record_now(plan), self._risks_now(plan), wanted=wanted)
+            after = plan_promotion(survey, require_record(self.state), self.risks, wanted=wanted)
             if after.candidate == plan.candidate:
                 return plan
             plan = after
         raise Incomplete("The replicas' positions keep changing: something still writes. Find it and run this again.")
-
-    def _record_now(self, plan: PromotionPlan) -> ClusterRecord:
-        return self.record.with_fenced(plan.fence)
-
-    def _risks_now(self, plan: PromotionPlan) -> Risks:
-        # The followers stream from the candidate now, which is not a sign of a living primary.
-        return Risks(self.risks.accept_data_loss, self.risks.assume_fenced | set(plan.fence) | {plan.candidate})
 
     def _prepare(self, plan: PromotionPlan) -> None:
         candidate = self.record.node(plan.candidate)

@@ -83,6 +83,7 @@ def load_record(state: StateDirectory) -> ClusterRecord | None:
     Raises:
         Refused: The file is damaged.
     """
+    state.require_owner()
     try:
         raw: dict[str, Any] = json.loads(state.record.read_text())
         return ClusterRecord(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import http.client
 import json
 import os
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -29,6 +30,8 @@ class ServerOptions:
 
     port: int
     profile: str
+    configuration: str
+    """Digest of its settings: with others it must be started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,13 @@ class RunningServer:
     started_at: float
     """Its process's creation time; a pid alone may have been inherited."""
     options: ServerOptions
+
+
+def configuration_digest(state: StateDirectory) -> str:
+    """Of everything in the environment and in the application's file that the settings may read."""
+    variables = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("HIGHLOAD_"))
+    text = "\n".join([*variables, state.application_env.read_text()])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def running_server(state: StateDirectory) -> RunningServer | None:
@@ -61,7 +71,7 @@ def ensure_server(options: ServerOptions, state: StateDirectory) -> tuple[Runnin
         OperationError: It does not get ready.
     """
     running = running_server(state)
-    if running is not None and running.options == options:
+    if running is not None and running.options == options and _is_ready(options.port):
         return running, False
     if running is not None:
         stop_server(state)
@@ -87,7 +97,7 @@ def stop_server(state: StateDirectory) -> bool:
 
 def _start(options: ServerOptions, state: StateDirectory) -> RunningServer:
     log_file = state.log_dir / "gunicorn.log"
-    with log_file.open("ab") as log:
+    with os.fdopen(os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "--config", "deploy/gunicorn/gunicorn.conf.py", "highload.wsgi"],
             cwd=PROJECT_DIR,
@@ -106,7 +116,8 @@ def _start(options: ServerOptions, state: StateDirectory) -> RunningServer:
     server = RunningServer(process.pid, psutil.Process(process.pid).create_time(), options)
     state.server.write_text(json.dumps(asdict(server)) + "\n")
     if not wait_until(lambda: _is_ready(options.port) or process.poll() is not None, timeout_seconds=READY_SECONDS):
-        raise OperationError(f"The web server is not ready after {READY_SECONDS:.0f} s; see {log_file}")
+        stop_server(state)
+        raise OperationError(f"The web server was not ready after {READY_SECONDS:.0f} s; see {log_file}")
     if process.poll() is not None:
         raise OperationError(f"The web server ended with exit code {process.returncode}; see {log_file}")
     return server
@@ -114,7 +125,10 @@ def _start(options: ServerOptions, state: StateDirectory) -> RunningServer:
 
 def _is_ready(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
-            return bool(answer.status == 200)  # noqa: PLR2004 - HTTP
-    except (urllib.error.URLError, OSError):
+        # Past any proxy of the environment: this is a question to the machine itself.
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        with contextlib.closing(connection):
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
         return False

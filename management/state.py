@@ -43,6 +43,11 @@ class StateDirectory:
         return self.root / "cluster.json"
 
     @property
+    def history(self) -> Path:
+        """The newest timeline the application has seen."""
+        return self.root / "history.json"
+
+    @property
     def log_dir(self) -> Path:
         """Logs of the nodes and of gunicorn."""
         return self.root / "log"
@@ -51,11 +56,6 @@ class StateDirectory:
     def run_dir(self) -> Path:
         """Pid files."""
         return self.root / "run"
-
-    @property
-    def metrics_dir(self) -> Path:
-        """Where gunicorn's workers share their metrics."""
-        return self.run_dir / "metrics"
 
     @property
     def server(self) -> Path:
@@ -81,5 +81,22 @@ class StateDirectory:
 
     def create(self) -> None:
         """Make the directories, closed to other users' writing."""
-        for directory in (self.root, self.log_dir, self.run_dir):
-            directory.mkdir(parents=True, exist_ok=True)
+        if self.root.exists() and not self.root.is_dir():
+            raise Refused(f"{self.root} is a file; the state directory must be a directory.")
+        self.require_owner()
+        # Open for passing through only: the nodes' user goes to its data below.
+        self.root.mkdir(mode=0o711, parents=True, exist_ok=True)
+        for directory in (self.log_dir, self.run_dir):
+            directory.mkdir(mode=0o700, exist_ok=True)
+
+    def require_owner(self) -> None:
+        """Do nothing if the directory is this user's, or not there yet.
+
+        Raises:
+            Refused: It belongs to another user, whose files a command of this one would spoil or not read.
+        """
+        if self.root.is_dir() and self.root.stat().st_uid != os.geteuid():
+            owner = self.root.stat().st_uid
+            raise Refused(
+                f"{self.root} belongs to the user with id {owner}, not {os.geteuid()}. Run this as that user."
+            )

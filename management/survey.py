@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+import psycopg
+
 from management.connection import connect, conninfo
 from management.credentials import Login
 from management.local_node import LocalNode
 from management.processes import wait_until
 from management.record import ClusterRecord, RecordedNode
 from management.state import StateDirectory
+from routers.lsn import Lsn
 from routers.node import Answer, NodeStatus, Role, Topology, Unreachable
 from routers.probe import ProbeFailed, Prober
 from routers.topology import find_primary
@@ -41,6 +44,8 @@ class SurveyedNode:
     node: RecordedNode
     answer: Answer
     evidence: Evidence
+    source: str | None = None
+    """The node it streams from, by name, or its HOST:PORT if that is none of these. None: it does not stream."""
 
     @property
     def status(self) -> NodeStatus | None:
@@ -94,6 +99,7 @@ class Sender:
     write_lag_seconds: float | None
     flush_lag_seconds: float | None
     replay_lag_seconds: float | None
+    replay_lsn: str | None = None
 
 
 def take_survey(record: ClusterRecord, login: Login, state: StateDirectory) -> Survey:
@@ -103,7 +109,10 @@ def take_survey(record: ClusterRecord, login: Login, state: StateDirectory) -> S
     return Survey(
         nodes={
             node.name: SurveyedNode(
-                node, answers[node.name], _evidence(node, answers[node.name], record.local(node.name, state))
+                node,
+                answers[node.name],
+                _evidence(node, answers[node.name], record.local(node.name, state)),
+                _source(node, answers[node.name], record, login),
             )
             for node in record.nodes
         },
@@ -126,13 +135,27 @@ def read_senders(node: RecordedNode, login: Login) -> list[Sender]:
 def await_streaming(
     primary: RecordedNode, names: Collection[str], login: Login, *, timeout_seconds: float
 ) -> tuple[str, ...]:
-    """Wait until all these replicas stream from the primary, and return those that do by then, in order."""
+    """Wait until all these replicas stream and have replayed what the primary writes now; return those that have.
 
-    def streaming() -> set[str]:
-        return {sender.name for sender in read_senders(primary, login) if sender.state == "streaming"} & set(names)
+    A replica of a diverged history also connects, for an instant, before it is refused; it never replays
+    the record that is written here.
+    """
+    with connect(primary, login) as connection:
+        row = connection.execute("SELECT pg_logical_emit_message(true, 'highload', 'catch up')::text").fetchone()
+    target = Lsn.parse(row[0]) if row else Lsn(0)
 
-    wait_until(lambda: streaming() == set(names), timeout_seconds=timeout_seconds)
-    return tuple(sorted(streaming()))
+    def caught_up() -> set[str]:
+        return {
+            sender.name
+            for sender in read_senders(primary, login)
+            if sender.state == "streaming"
+            and sender.replay_lsn is not None
+            and Lsn.parse(sender.replay_lsn) >= target
+            and (sender.replay_lag_bytes or 0) >= 0
+        } & set(names)
+
+    wait_until(lambda: caught_up() == set(names), timeout_seconds=timeout_seconds)
+    return tuple(sorted(caught_up()))
 
 
 _SENDERS: Final = """
@@ -142,7 +165,8 @@ SELECT application_name, state, sync_state,
        pg_wal_lsn_diff(here.lsn, replay_lsn)::bigint,
        extract(epoch FROM write_lag)::float8,
        extract(epoch FROM flush_lag)::float8,
-       extract(epoch FROM replay_lag)::float8
+       extract(epoch FROM replay_lag)::float8,
+       replay_lsn::text
 FROM pg_stat_replication,
      (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
                   ELSE pg_current_wal_flush_lsn() END AS lsn) AS here
@@ -163,6 +187,20 @@ async def _ask_all(record: ClusterRecord, login: Login) -> dict[str, Answer]:
 
     answers = await asyncio.gather(*(ask(node) for node in record.nodes))
     return dict(zip((node.name for node in record.nodes), answers, strict=True))
+
+
+def _source(node: RecordedNode, answer: Answer, record: ClusterRecord, login: Login) -> str | None:
+    if not isinstance(answer, NodeStatus) or not answer.is_streaming:
+        return None
+    try:
+        with connect(node, login) as connection:
+            row = connection.execute("SELECT sender_host, sender_port FROM pg_stat_wal_receiver").fetchone()
+    except psycopg.Error:
+        return "unknown"
+    if row is None:
+        return None
+    names = [each.name for each in record.nodes if (each.host, each.port) == tuple(row)]
+    return names[0] if names else f"{row[0]}:{row[1]}"
 
 
 def _evidence(node: RecordedNode, answer: Answer, local: LocalNode | None) -> Evidence:

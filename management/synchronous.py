@@ -11,7 +11,7 @@ class SyncMode(StrEnum):
     """How commits wait."""
 
     FIRST = "first"
-    """For one replica, the first; the others are asynchronous."""
+    """For one replica: the first of the list that is connected. The others are asynchronous until it is gone."""
     QUORUM = "quorum"
     """For any one of all replicas."""
     OFF = "off"
@@ -30,13 +30,13 @@ class SynchronousReplication:
         """For these replicas, in the order of preference. Without any, commits wait for none."""
         if not replicas or mode is SyncMode.OFF:
             return cls(mode)
-        return cls(mode, tuple(replicas[:1]) if mode is SyncMode.FIRST else tuple(replicas))
+        return cls(mode, tuple(replicas))
 
     def setting(self) -> str:
         """As PostgreSQL reads it.
 
         >>> SynchronousReplication.choose(SyncMode.FIRST, ["pg2", "pg3"]).setting()
-        'FIRST 1 ("pg2")'
+        'FIRST 1 ("pg2", "pg3")'
         >>> SynchronousReplication.choose(SyncMode.QUORUM, ["pg2", "pg3"]).setting()
         'ANY 1 ("pg2", "pg3")'
         >>> SynchronousReplication.choose(SyncMode.OFF, ["pg2"]).setting()
@@ -51,7 +51,6 @@ class SynchronousReplication:
     def covers_all_acknowledged(self, answering: Collection[str]) -> bool:
         """Whether the replicas that answer hold every acknowledged commit between them.
 
-        With `first` the one named replica has them all. With a quorum of one, any single replica may be
-        the only one that has the last: all must answer.
+        One replica confirms each, and which one it was for the last is not known: all must answer.
         """
         return bool(self.names) and all(name in answering for name in self.names)

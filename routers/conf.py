@@ -44,6 +44,8 @@ class RoutingSettings:
     max_lag_bytes: int = 64 * 1024 * 1024
     max_lag_seconds: float = 5.0
     readmit_after: int = 2
+    history_file: str = ""
+    """Where the newest timeline is remembered over restarts. Empty: it is not."""
     system_identifier: int | None = None
     """The cluster's, as `pg_controldata` shows it. None: learnt from the nodes."""
 

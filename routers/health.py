@@ -13,6 +13,7 @@ import random
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -21,6 +22,7 @@ from django.core.signals import setting_changed
 from routers import metrics
 from routers.conf import RoutingSettings, routing_settings
 from routers.lag import PrimaryHistory
+from routers.memory import KnownHistory, read_history, remember_history
 from routers.node import Answer, NodeStatus, Role, Topology, Unreachable
 from routers.probe import ProbeFailed, Prober
 from routers.topology import assess, find_primary
@@ -44,7 +46,12 @@ class HealthMonitor:
         self._highest_timelines = dict.fromkeys(conninfos, 0)
         self._history = PrimaryHistory()
         self._has_had_primary = False
-        self._topology = Topology(system_identifier=conf.system_identifier)
+        self._history_file = Path(conf.history_file) if conf.history_file else None
+        known = read_history(self._history_file) if self._history_file else None
+        self._topology = Topology(
+            system_identifier=conf.system_identifier or (known.system_identifier if known else None),
+            timeline=known.timeline if known else 0,
+        )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="routers-health", daemon=True)
 
@@ -131,6 +138,8 @@ class HealthMonitor:
         leadership = find_primary(previous, self._answers)
         if leadership.timeline != previous.timeline:
             self._history.clear()
+            if self._history_file and leadership.system_identifier is not None:
+                remember_history(self._history_file, KnownHistory(leadership.system_identifier, leadership.timeline))
         leader = self._answers.get(leadership.primary or "")
         if isinstance(leader, NodeStatus):
             self._history.record(leader.lsn, now)

@@ -20,9 +20,10 @@ import psycopg
 from management.connection import connect
 from management.credentials import operator_credentials
 from management.local_node import LocalNode
+from management.local_plan import LocalSetup
 from management.processes import wait_until
 from management.record import ClusterRecord, require_record
-from management.setup import LocalSetup, setup_local, stop_local
+from management.setup import setup_local, stop_local
 from management.state import PROJECT_DIR, StateDirectory
 from management.survey import Survey, take_survey
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from management.credentials import read_env_file
 from management.processes import wait_until
+from management.state import PROJECT_DIR
 from routers.node import Role
 from tests.cluster import Cluster, temporary_state
 
@@ -28,7 +31,7 @@ class TestCheckLag:
     def test_a_healthy_cluster(self, cluster):
         code, shown = report(cluster)
         states = [(replica["state"], replica["sync_state"]) for replica in shown["replicas"]]
-        assert (code, shown["health"], states) == (0, "healthy", [("streaming", "sync"), ("streaming", "async")])
+        assert (code, shown["health"], states) == (0, "healthy", [("streaming", "sync"), ("streaming", "potential")])
 
     def test_a_paused_replica_is_beyond_its_limit(self, cluster):
         with cluster.replay_paused("pg3"), cluster.superuser("pg1") as connection:
@@ -89,6 +92,7 @@ class TestSetupReplication:
             (["--base-port=9"], "--base-port cannot change it"),
             (["--reclone=pg1"], "pg1 is the primary"),
             (["--reclone=pg9"], "There is no node pg9"),
+            (["--replicas=-1"], "choose 0 to 8"),
         ],
     )
     def test_refuses_what_would_lose_something(self, cluster, arguments, message):
@@ -105,17 +109,46 @@ class TestSetupReplication:
         assert (outcome.code, "pg1 and pg2 are both primaries of timeline 1" in outcome.stderr) == (1, True)
         assert names(cluster) == {"pg1": None, "pg2": None}
 
-    def test_refuses_to_make_new_secrets_for_old_data(self, make_cluster):
+    @pytest.mark.parametrize("file", ["operator_env", "application_env"])
+    def test_refuses_to_make_new_secrets_for_old_data(self, make_cluster, file):
         cluster = make_cluster(replicas=0)
-        kept = cluster.state.operator_env.read_text()
-        cluster.state.operator_env.unlink()
+        path = getattr(cluster.state, file)
+        kept = path.read_text()
+        path.unlink()
         outcome = cluster.command("setup_replication")
         assert (outcome.code, "Restore the file" in outcome.stderr) == (1, True)
-        cluster.state.operator_env.write_text(kept)
+        path.write_text(kept)
+
+    def test_without_a_primary_starts_the_replicas_so_that_one_can_be_promoted(self, make_cluster):
+        cluster = make_cluster(replicas=1)
+        for name in ("pg1", "pg2"):
+            cluster.node(name).stop()
+        lost = cluster.node("pg1").data_dir
+        lost.rename(lost.with_name("lost"))
+        outcome = cluster.command("setup_replication")
+        assert (outcome.code, "promote_replica" in outcome.stderr) == (1, True)
+        assert cluster.command("promote_replica", "--no-input").code == 0
+        assert names(cluster)["pg2"] is Role.PRIMARY
+
+    def test_a_diverged_replica_is_reported_and_never_made_synchronous(self, make_cluster):
+        cluster = make_cluster(replicas=2)
+        # pg3 dies; pg2 and pg1 write on, and die; pg3 is promoted without what they have.
+        cluster.kill("pg3")
+        with cluster.superuser("pg1") as connection:
+            connection.execute("CREATE TABLE lost AS SELECT generate_series(1, 1000)")
+        cluster.node("pg1").stop()
+        cluster.kill("pg2")
+        cluster.start("pg3")
+        assert cluster.command("promote_replica", "--no-input", "--accept-data-loss").code == 0
+        outcome = cluster.command("setup_replication")
+        assert (outcome.code, "pg2" in outcome.stderr, "--reclone" in outcome.stderr) == (3, True, True)
+        assert cluster.record.synchronous.names == ()
+        assert cluster.command("setup_replication", "--reclone=pg2").code == 0
+        assert names(cluster)["pg2"] is Role.REPLICA
 
     @pytest.mark.parametrize(
         ("mode", "states"),
-        [("first", ["sync", "async"]), ("quorum", ["quorum", "quorum"]), ("off", ["async", "async"])],
+        [("first", ["sync", "potential"]), ("quorum", ["quorum", "quorum"]), ("off", ["async", "async"])],
     )
     def test_sets_the_mode_that_is_asked_for(self, make_cluster, mode, states):
         cluster = make_cluster(replicas=2)
@@ -192,6 +225,39 @@ class TestPromoteReplica:
         assert names(cluster) == {"pg1": Role.REPLICA, "pg2": Role.PRIMARY, "pg3": Role.REPLICA}
         assert report(cluster)[0] == 0
         assert len(list(cluster.node("pg1").data_dir.parent.glob("pg1.before-*"))) == 1
+
+    def test_goes_on_after_an_interruption(self, make_cluster):
+        cluster = make_cluster(replicas=2)
+        cluster.kill("pg1")
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "promote_replica", "--no-input"],
+            cwd=PROJECT_DIR,
+            env=cluster.environment(),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "pg3 follows pg2" in line:
+                process.kill()
+                break
+        process.communicate()
+        if cluster.survey().primary is None:
+            outcome = cluster.command("promote_replica", "--no-input")
+            assert outcome.code == 0, outcome.stderr
+        assert names(cluster)["pg2"] is Role.PRIMARY
+
+    def test_a_frozen_primary_taken_for_fenced_starts_read_only_afterwards(self, make_cluster):
+        cluster = make_cluster(replicas=2)
+        with cluster.frozen("pg1"):
+            outcome = cluster.command("promote_replica", "--no-input", "--assume-fenced=pg1")
+            assert outcome.code == 0, outcome.stderr
+        assert names(cluster)["pg2"] is Role.PRIMARY
+        # It runs again, with the old history; set-up ends it, and a start is read-only.
+        assert cluster.command("setup_replication").code == 0
+        assert names(cluster) == {"pg1": None, "pg2": Role.PRIMARY, "pg3": Role.REPLICA}
+        cluster.start("pg1")
+        assert names(cluster)["pg1"] is Role.REPLICA
 
     def test_twice_in_a_row(self, make_cluster):
         cluster = make_cluster(replicas=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -162,6 +163,32 @@ class TestStartAll:
             assert f"Port {taken} for HTTP is not available" in outcome.stderr
             assert "gunicorn" in outcome.stderr or "python" in outcome.stderr
             assert not (state.root / "nodes").exists()
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    @pytest.mark.parametrize("moment", ["pg1 started", "migrating"])
+    def test_an_interrupted_start_stops_everything_and_may_be_repeated(self, number, moment):
+        with temporary_state() as state:
+            system = System(state)
+            port = free_ports(4)
+            arguments = [f"--state={state.root}", f"--base-port={port}", f"--http-port={port + 3}", "--users=50000"]
+            process = subprocess.Popen(
+                [str(PROJECT_DIR / "deploy" / "start-all"), *arguments],
+                env={**system.environment(), "HIGHLOAD_VENV": sys.prefix},
+                stderr=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                text=True,
+            )
+            assert process.stderr is not None
+            for line in process.stderr:
+                if moment in line:
+                    process.send_signal(number)
+                    break
+            _, talk = process.communicate(timeout=60)
+            assert process.returncode == 130, talk
+            assert [system.node(name).pid() for name in ("pg1", "pg2", "pg3")] == [None] * 3
+            again = system.script("start-all", "--detach", f"--http-port={port + 3}", "--users=300")
+            assert again.code == 0, again.stderr
+            assert system.script("stop-all", "--destroy", "--no-input").code == 0
 
     def test_ctrl_c_stops_everything(self, make_system):
         system = make_system()

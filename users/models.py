@@ -29,6 +29,10 @@ def normalize_email(email: str) -> str:
 class UserManager(BaseUserManager["User"]):
     """Creates users. `createsuperuser` calls this."""
 
+    def get_by_natural_key(self, username: str | None) -> User:
+        """The user with this e-mail, in any letter case: how the admin's login finds them."""
+        return self.get(email=normalize_email(username or ""))
+
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
         """An administrator, active at once."""
         user = self.model(email=normalize_email(email), is_staff=True, is_superuser=True, **fields)

@@ -6,6 +6,7 @@ an interrupted run leaves the table as it was.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, contextmanager
@@ -210,7 +211,7 @@ def _copy(
 def _exporting(path: Path) -> Any:
     temporary = path.with_name(path.name + ".partial")
     try:
-        with temporary.open("w") as file:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write("id,email\n")
             yield file
         temporary.replace(path)

@@ -12,9 +12,9 @@ NAMES = ("pg1", "pg2", "pg3")
 DEAD = (Unreachable("refused"), Evidence.STOPPED)
 
 
-def replica(lsn: int, *, received: int | None = None, timeline: int = 1, streaming: bool = False):
+def replica(lsn: int, *, received: int | None = None, timeline: int = 1, source: str | None = None):
     receive_lsn = Lsn(lsn if received is None else received)
-    return NodeStatus(Role.REPLICA, 7, timeline, Lsn(lsn), receive_lsn, streaming), Evidence.ANSWERS
+    return NodeStatus(Role.REPLICA, 7, timeline, Lsn(lsn), receive_lsn, source is not None), Evidence.ANSWERS, source
 
 
 def primary():
@@ -46,8 +46,12 @@ class TestRefuses:
             plan((Unreachable("no answer"), Evidence.SILENT), replica(100), replica(100))
 
     def test_while_a_replica_still_receives(self):
-        with pytest.raises(Refused, match="pg3 still receives WAL"):
-            plan((Unreachable("refused"), Evidence.REFUSED), replica(100), replica(100, streaming=True))
+        with pytest.raises(Refused, match="pg3 still receives WAL from pg1"):
+            plan((Unreachable("refused"), Evidence.REFUSED), replica(100), replica(100, source="pg1"))
+
+    def test_while_a_replica_receives_from_a_stranger(self):
+        with pytest.raises(Refused, match=r"pg2 still receives WAL from 10\.0\.0\.9:5432"):
+            plan(DEAD, replica(100, source="10.0.0.9:5432"), replica(100))
 
     def test_without_a_replica_that_answers(self):
         with pytest.raises(Refused, match="nothing to promote"):
@@ -99,13 +103,18 @@ class TestChooses:
         assert plan(replica(900), replica(100), DEAD, fenced=["pg1"], names=["pg2"]).candidate == "pg2"
 
 
+class TestGoesOn:
+    def test_after_an_interruption_that_left_a_replica_following_the_candidate(self):
+        assert plan(DEAD, replica(100), replica(100, source="pg2")).candidate == "pg2"
+
+
 class TestPlan:
     def test_points_the_others_at_the_candidate_and_lets_them_confirm(self):
         made = plan(DEAD, replica(100), replica(90))
         assert (made.followers, made.synchronous.setting(), made.fence) == (("pg3",), 'FIRST 1 ("pg3")', ("pg1",))
 
     def test_a_candidate_alone_confirms_for_itself(self):
-        made = plan(DEAD, replica(100), DEAD)
+        made = plan(DEAD, replica(100), DEAD, names=["pg2"])
         assert (made.followers, made.synchronous.setting()) == ((), "")
 
     def test_is_lossless_when_the_synchronous_replica_is_chosen(self):

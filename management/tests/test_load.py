@@ -1,5 +1,6 @@
 import io
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -118,7 +119,8 @@ class TestSeedUsers:
         assert message in str(refusal(**options))
 
     def test_refuses_an_export_it_cannot_write_before_it_loads(self, tmp_path):
-        assert "cannot be written" in str(refusal(export=tmp_path / "missing" / "users.csv"))
+        assert "must be a regular file" in str(refusal(export=tmp_path / "missing" / "users.csv"))
+        assert "must be a regular file" in str(refusal(export=Path("/dev/null")))
         assert not User.objects.exists()
 
 

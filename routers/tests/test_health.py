@@ -83,3 +83,17 @@ class TestHealthMonitor:
             lambda: Condition.LAGGING in {node.condition for node in monitor.topology.nodes.values()},
             timeout_seconds=1.5,
         )
+
+    def test_a_new_process_does_not_believe_an_old_primary(self, make_cluster, watch, tmp_path):
+        cluster = make_cluster(replicas=1)
+        file = str(tmp_path / "history.json")
+        watch(cluster, history_file=file)
+        cluster.kill("pg1")
+        assert cluster.command("promote_replica", "--no-input").code == 0
+        assert watch(cluster, history_file=file).topology.primary == "pg2"
+        cluster.kill("pg2")
+        (cluster.node("pg1").data_dir / "standby.signal").unlink()
+        cluster.start("pg1")
+        assert watch(cluster, history_file=file).topology.primary is None
+        # The control: without the memory it would be believed.
+        assert watch(cluster).topology.primary == "pg1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -18,9 +19,14 @@ class NestingSafeJSONParser(JSONParser):
         """The JSON value.
 
         Raises:
-            ParseError: Not JSON in UTF-8, or nested too deep to read.
+            ParseError: Not JSON in UTF-8, nested too deep to read, or with half a surrogate pair, which
+                no answer and no database could hold.
         """
         try:
-            return super().parse(stream, media_type, parser_context)
+            value = super().parse(stream, media_type, parser_context)
+            json.dumps(value, ensure_ascii=False).encode()
         except RecursionError as error:
             raise ParseError("JSON parse error - nested too deep") from error
+        except UnicodeEncodeError as error:
+            raise ParseError("JSON parse error - half a surrogate pair is no text") from error
+        return value

@@ -73,31 +73,33 @@ def _describe(error: Exception) -> dict[str, Any]:
     return {"detail": str(detail.get("detail", detail) if isinstance(detail, dict) else detail)}
 
 
-def _is_for_people(request: HttpRequest) -> bool:
+def is_for_people(request: HttpRequest) -> bool:
+    """Whether a person in a browser reads the answer: the admin's errors stay pages."""
     return request.path.startswith("/admin/")
 
 
-def _answer(status: int, detail: str) -> JsonResponse:
+def as_problem(status: int, detail: str) -> JsonResponse:
+    """An answer that is a problem document."""
     return JsonResponse(problem(status, detail=detail), status=status, content_type=CONTENT_TYPE)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler400: a request that no view has seen."""
-    return defaults.bad_request(request, exception) if _is_for_people(request) else _answer(400, "Bad request.")
+    return defaults.bad_request(request, exception) if is_for_people(request) else as_problem(400, "Bad request.")
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler403."""
-    return defaults.permission_denied(request, exception) if _is_for_people(request) else _answer(403, "Forbidden.")
+    return defaults.permission_denied(request, exception) if is_for_people(request) else as_problem(403, "Forbidden.")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler404."""
-    if _is_for_people(request):
+    if is_for_people(request):
         return defaults.page_not_found(request, exception)
-    return _answer(404, f"There is nothing at {request.path}.")
+    return as_problem(404, f"There is nothing at {request.path}.")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's handler500. Tells the client nothing of the cause; the log has it."""
-    return defaults.server_error(request) if _is_for_people(request) else _answer(500, "Internal error.")
+    return defaults.server_error(request) if is_for_people(request) else as_problem(500, "Internal error.")

@@ -35,11 +35,24 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 
 class TextField(serializers.CharField):
-    """Text in one Unicode form (NFC), so that equal-looking names are equal."""
+    """Text in one Unicode form (NFC), so that equal-looking names are equal; without invisible controls."""
+
+    # Joiners belong to names of some scripts and to emoji.
+    _allowed_controls = frozenset("\u200c\u200d")
 
     def to_internal_value(self, data: Any) -> str:
         """The text, trimmed and composed."""
-        return unicodedata.normalize("NFC", super().to_internal_value(data))
+        text = unicodedata.normalize("NFC", super().to_internal_value(data))
+        for character in text:
+            if unicodedata.category(character) in {"Cc", "Cf", "Cs"} and character not in self._allowed_controls:
+                raise serializers.ValidationError(f"The character U+{ord(character):04X} is not allowed.")
+        return text
+
+
+class ParagraphField(TextField):
+    """Text that may have lines."""
+
+    _allowed_controls = TextField._allowed_controls | frozenset("\n\r\t")
 
 
 def _validate_birth_date(value: datetime.date) -> None:
@@ -62,7 +75,7 @@ class ProfileFields(StrictSerializer):
     )
     gender = serializers.ChoiceField(choices=Gender.choices, required=False, allow_blank=True)
     city = TextField(max_length=CITY_MAX_LENGTH, required=False, allow_blank=True)
-    biography = TextField(max_length=BIOGRAPHY_MAX_LENGTH, required=False, allow_blank=True)
+    biography = ParagraphField(max_length=BIOGRAPHY_MAX_LENGTH, required=False, allow_blank=True)
 
 
 class ProfileOut(serializers.ModelSerializer[User]):

@@ -29,7 +29,10 @@ _NOT_FOUND: Final = problem_response("There is no such user.")
 
 def _bearer(request: Request) -> int:
     """The id in the token, which its signature vouches for."""
-    return int(str(request.user.pk))
+    try:
+        return int(str(request.user.pk))
+    except ValueError as error:
+        raise AuthenticationFailed("The token names no user.") from error
 
 
 class ProfileView(APIView):

@@ -41,7 +41,7 @@ class TestUserAdmin:
         found(admin, term)
 
     def test_takes_the_estimate_instead_of_counting_a_large_table(self, admin, monkeypatch):
-        monkeypatch.setattr("users.admin._COUNTED_AT_MOST", 2)
+        monkeypatch.setattr("users.admin._ESTIMATED_FROM", 2)
         for _ in range(5):
             make_user()
         with connection.cursor() as cursor:
@@ -79,3 +79,12 @@ class TestUserAdmin:
         answer = admin.post(f"/admin/users/user/{user.pk}/change/", form)
         assert answer.status_code == 200
         assert answer.context["adminform"].form.errors
+
+    @pytest.mark.parametrize("query", ["password__startswith=argon2", "email__regex=(", "is_superuser=1"])
+    def test_filters_by_nothing_that_the_address_asks_for(self, admin, query):
+        assert admin.get(f"/admin/users/user/?{query}").status_code == 400
+
+    def test_the_login_ignores_the_case_of_the_e_mail(self, client):
+        User.objects.create_superuser("admin@example.com", "secret", first_name="A", last_name="B")
+        answer = client.post("/admin/login/", {"username": "Admin@Example.com", "password": "secret"})
+        assert answer.status_code == 302

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import jwt
 import pytest
 from django.conf import settings
-from django.test import Client
+from django.test import Client, RequestFactory
 from rest_framework_simplejwt.tokens import AccessToken
 
 from users.models import User
@@ -119,7 +119,9 @@ class TestMe:
             ({"birthDate": "2999-01-01"}, {"birthDate": ["The birth date is in the future."]}),
             ({"birthDate": "1899-12-31"}, {"birthDate": ["The birth date is before 1900-01-01."]}),
             ({"gender": "x"}, {"gender": ['"x" is not a valid choice.']}),
-            ({"city": "a\0b"}, {"city": ["Null characters are not allowed."]}),
+            ({"city": "a\0b"}, {"city": ["The character U+0000 is not allowed."]}),
+            ({"firstName": "a\u202eb"}, {"firstName": ["The character U+202E is not allowed."]}),
+            ({"firstName": "\u200b"}, {"firstName": ["The character U+200B is not allowed."]}),
             ({"city": {"a": 1}}, {"city": ["Not a valid string."]}),
             ({"email": "x@example.com"}, {"email": ["Unknown field."]}),
             ({"isStaff": True}, {"isStaff": ["Unknown field."]}),
@@ -132,7 +134,21 @@ class TestMe:
         user.refresh_from_db()
         assert (user.city, user.is_staff) == ("", False)
 
-    @pytest.mark.parametrize("body", ["", "{", "[]", '"x"', "nul", '{"city": "\\ud800"}', b"\xff", "[" * 20_000])
+    @pytest.mark.parametrize(
+        "body",
+        [
+            "",
+            "{",
+            "[]",
+            '"x"',
+            "nul",
+            '{"city": "\\ud800"}',
+            '{"gender": "\\ud800"}',
+            '{"\\ud800": 1}',
+            b"\xff",
+            "[" * 20_000,
+        ],
+    )
     def test_a_malformed_body_is_a_problem_400(self, client, body):
         answer = patch(client, make_user(), body)
         expected = 200 if body == "" else 400
@@ -179,3 +195,30 @@ class TestToken:
         user = make_user(is_active=False)
         assert client.get("/v0/api/users/me", headers=bearer(user)).status_code == 401
         assert patch(client, user, {"city": "x"}).status_code == 401
+
+
+class TestEdges:
+    @pytest.mark.parametrize("charset", ["zlib", "rot13", "utf-16", "undefined", "x"])
+    def test_another_charset_is_a_problem_415(self, charset):
+        from highload.wsgi import application
+
+        environ = RequestFactory().get("/v0/api/users/search", {"firstName": "a"}).environ
+        answers = []
+        environ["CONTENT_TYPE"] = f"text/plain; charset={charset}"
+        application(environ, lambda status, headers: answers.append((status, dict(headers)["Content-Type"])))
+        assert answers == [("415 Unsupported Media Type", PROBLEM)]
+
+    @pytest.mark.parametrize("method", ["post", "put", "patch", "delete", "options", "trace"])
+    @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v0/api/docs"])
+    def test_a_wrong_method_never_is_a_page(self, client, path, method):
+        answer = getattr(client, method)(path)
+        assert answer.status_code < 500
+        assert answer.status_code == 200 or answer["Content-Type"] == PROBLEM
+
+    @pytest.mark.parametrize("accept", ["text/html", "application/xml", "application/problem+json", "x"])
+    def test_whatever_is_accepted_an_error_is_a_problem(self, client, accept):
+        answer = client.get("/v0/api/users/0", headers={"Accept": accept})
+        assert answer["Content-Type"] == PROBLEM
+
+    def test_a_paragraph_may_have_lines(self, client):
+        assert patch(client, make_user(), {"biography": "a\nb"}).json()["biography"] == "a\nb"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from management.base import ClusterCommand
+from management.base import ClusterCommand, positive_seconds
 from management.candidate import PromotionPlan, Risks
 from management.credentials import operator_credentials
-from management.errors import Refused
 from management.exit_codes import ExitCode
 from management.output import as_json, as_table
 from management.promotion import Promotion
@@ -41,7 +39,7 @@ class Command(ClusterCommand):
             help="you made sure that this silent node cannot accept writes; may be repeated",
         )
         parser.add_argument(
-            "--timeout", type=float, default=30.0, metavar="SECONDS", help="for each wait (default: 30)"
+            "--timeout", type=positive_seconds, default=30.0, metavar="SECONDS", help="for each wait (default: 30)"
         )
         self.add_format(parser)
 
@@ -65,18 +63,12 @@ class Command(ClusterCommand):
             return ExitCode.DONE
         self.stderr.write(describe_plan(plan))
         if not options["no_input"]:
-            self._confirm(plan)
+            self.confirm(f"Type {plan.candidate} to promote it: ", plan.candidate)
         with state.lock():
             done = promotion.carry_out(plan, wanted=options["node"])
         survey = promotion.survey()
         self.stdout.write(as_json(done) if is_json else describe_survey(survey))
         return ExitCode.DONE
-
-    def _confirm(self, plan: PromotionPlan) -> None:
-        if not sys.stdin.isatty():
-            raise Refused("There is no terminal to ask on. Nothing was changed. Add --no-input to act without asking.")
-        if input(f"Type {plan.candidate} to promote it: ").strip() != plan.candidate:
-            raise Refused("Not confirmed; nothing was changed.")
 
 
 def describe_plan(plan: PromotionPlan) -> str:
@@ -86,7 +78,7 @@ def describe_plan(plan: PromotionPlan) -> str:
         loss += f": {plan.lost_bytes} bytes of WAL that another replica has"
     lines = [
         f"Plan: promote {plan.candidate} at {plan.candidate_lsn}, timeline {plan.timeline}; {loss}.",
-        *(f"  fence {name}" for name in plan.fence),
+        *(f"  fence {name}, unless it was a replica" for name in plan.fence),
         f"  {plan.candidate}: synchronous list {plan.synchronous.setting() or 'empty: it acknowledges commits alone'}",
         *(f"  {name}: slot on {plan.candidate}, follow it" for name in plan.followers),
         f"  promote {plan.candidate}, commit a test transaction, checkpoint",

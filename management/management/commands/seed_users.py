@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from management.base import ClusterCommand
+from management.base import ClusterCommand, positive_seconds
 from management.credentials import read_env_file
 from management.errors import Incomplete, Refused
 from management.exit_codes import ExitCode
@@ -49,6 +49,9 @@ class SeedSummary:
 class Command(ClusterCommand):
     """Streams generated people through COPY, in one transaction and bounded memory."""
 
+    interrupted = (
+        "Interrupted. Nothing was loaded, unless it was in the very last step, the commit: look at the number of users."
+    )
     help = "Generate users and load them. An interrupted run leaves the table as it was."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -64,7 +67,11 @@ class Command(ClusterCommand):
         )
         parser.add_argument("--no-input", action="store_true", help="do not ask before --replace")
         parser.add_argument(
-            "--timeout", type=float, default=120.0, metavar="SECONDS", help="wait for the replicas at the end"
+            "--timeout",
+            type=positive_seconds,
+            default=120.0,
+            metavar="SECONDS",
+            help="wait for the replicas at the end",
         )
         self.add_format(parser)
         mode = parser.add_mutually_exclusive_group()
@@ -126,16 +133,15 @@ class Command(ClusterCommand):
             raise Refused(f"--count {options['count']} is not between 1 and {COUNT_MAX}.")
         if options["max_lag_bytes"] is not None and options["max_lag_bytes"] < 1:
             raise Refused(f"--max-lag-bytes {options['max_lag_bytes']} is not a positive number of bytes.")
-        export: Path | None = options["export"]
-        if export and (export.is_dir() or not os.access(export.parent, os.W_OK)):
-            raise Refused(f"--export {export} cannot be written: it must be a file in a directory that you may write.")
+        if options["export"]:
+            options["export"] = export = options["export"].resolve()
+            if (export.exists() and not export.is_file()) or not os.access(export.parent, os.W_OK):
+                raise Refused(f"--export {export} must be a regular file, in a directory that you may write.")
 
     def _confirm_replace(self, *, no_input: bool) -> None:
         doomed = count_users()
-        if not doomed or no_input:
-            return
-        if input(f"This deletes all {doomed} users for ever. Type the number to go on: ").strip() != str(doomed):
-            raise Refused("Not confirmed; nothing was changed.")
+        if doomed and not no_input:
+            self.confirm(f"This deletes all {doomed} users for ever. Type the number to go on: ", str(doomed))
 
     def _show(self, summary: SeedSummary, form: str) -> None:
         if form == "json":

@@ -12,8 +12,9 @@ from management.credentials import Login, monitor_login, operator_credentials
 from management.errors import Refused
 from management.existing import ExistingSetup, setup_existing
 from management.exit_codes import ExitCode
+from management.local_plan import BASE_PORT, LocalSetup
 from management.record import RecordedNode
-from management.setup import BASE_PORT, LocalSetup, setup_local
+from management.setup import setup_local
 from management.state import StateDirectory
 from management.synchronous import SyncMode
 from routers.conf import PRIMARY_ALIAS, routing_settings

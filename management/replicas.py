@@ -1,0 +1,107 @@
+"""Brings local replicas to streaming from one primary, whatever of them exists already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psycopg
+
+from management import provisioning
+from management.configuration import primary_conninfo
+from management.connection import connect
+from management.credentials import OperatorCredentials, write_private
+from management.errors import OperationError
+from management.host import Host
+from management.local_node import LocalNode
+from management.record import RecordedNode
+from management.survey import await_streaming
+from management.talk import Say
+
+_PASSFILE: Final = "replicator.pgpass"
+_STREAMING_SECONDS: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """Which replicas stream now, and why the others do not."""
+
+    streaming: tuple[str, ...]
+    failed: dict[str, str]
+
+
+def build_replicas(
+    nodes: Sequence[LocalNode], primary: RecordedNode, host: Host, credentials: OperatorCredentials, *, say: Say
+) -> Built:
+    """Clone, start and point all of them at the primary, then wait until they have caught up with this moment.
+
+    One that fails keeps none of the others from streaming.
+    """
+    if not nodes:
+        return Built((), {})
+    passfile = _write_passfile(nodes[0].data_dir.parent, host, credentials)
+    builder = _Builder(primary, host, credentials, passfile, say)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        problems = dict(zip([node.name for node in nodes], pool.map(builder.try_to_build, nodes), strict=True))
+    failed = {name: problem for name, problem in problems.items() if problem}
+    wanted = [name for name, problem in problems.items() if not problem]
+    streaming = await_streaming(primary, wanted, credentials.superuser, timeout_seconds=_STREAMING_SECONDS)
+    for node in nodes:
+        if node.name in wanted and node.name not in streaming:
+            failed[node.name] = f"does not catch up with {primary.name}; see {node.log_file}"
+    return Built(tuple(node.name for node in nodes if node.name in streaming), failed)
+
+
+def _write_passfile(home: Path, host: Host, credentials: OperatorCredentials) -> Path:
+    """The replicator's password for the WAL receivers: in a file of theirs, because settings can be read."""
+    path = home / _PASSFILE
+    write_private(path, f"*:*:*:{credentials.replicator.role}:{credentials.replicator.password}\n")
+    host.own(path)
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    primary: RecordedNode
+    host: Host
+    credentials: OperatorCredentials
+    passfile: Path
+    say: Say
+
+    def try_to_build(self, node: LocalNode) -> str:
+        """Why it failed, or nothing."""
+        try:
+            self._build(node)
+        except (OperationError, psycopg.Error) as error:
+            return " ".join(str(error).split())
+        return ""
+
+    def _build(self, node: LocalNode) -> None:
+        source = primary_conninfo(
+            host=self.primary.host,
+            port=self.primary.port,
+            user=self.credentials.replicator.role,
+            passfile=str(self.passfile),
+            name=node.name,
+        )
+        if not node.is_initialised:
+            node.clone(self.host, conninfo=source, slot=node.name, passfile=self.passfile)
+            self.say(f"{node.name} cloned from {self.primary.name}")
+        start(node, self.host, say=self.say)
+        with connect(RecordedNode(node.name, "127.0.0.1", node.port), self.credentials.superuser) as connection:
+            if provisioning.read_primary_conninfo(connection) != source:
+                provisioning.follow(connection, conninfo=source, slot=node.name)
+
+
+def start(node: LocalNode, host: Host, *, say: Say) -> None:
+    """Start a node that is stopped.
+
+    Raises:
+        OperationError: It does not start.
+    """
+    if node.pid() is None:
+        node.start(host)
+        say(f"{node.name} started on 127.0.0.1:{node.port}")
