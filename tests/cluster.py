@@ -21,7 +21,7 @@ from management.connection import connect
 from management.credentials import operator_credentials
 from management.local_node import LocalNode
 from management.local_plan import LocalSetup
-from management.processes import wait_until
+from management.processes import is_gone, wait_until
 from management.record import ClusterRecord, require_record
 from management.setup import setup_local, stop_local
 from management.state import PROJECT_DIR, StateDirectory
@@ -70,10 +70,9 @@ class Cluster:
         """kill -9 of the postmaster, and wait until its children are gone too."""
         pid = self.node(name).pid()
         assert pid is not None
-        children = psutil.Process(pid).children(recursive=True)
+        children = [child.pid for child in psutil.Process(pid).children(recursive=True)]
         os.kill(pid, signal.SIGKILL)
-        psutil.wait_procs(children, timeout=10)
-        assert wait_until(lambda: self.node(name).pid() is None, timeout_seconds=10)
+        assert wait_until(lambda: all(is_gone(each) for each in [pid, *children]), timeout_seconds=10)
 
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:
@@ -122,7 +121,7 @@ class Cluster:
     def environment(self) -> dict[str, str]:
         """Of a process that works on this cluster and no other."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("HIGHLOAD_")}
-        kept = {name: os.environ[name] for name in ("HIGHLOAD_ARGON2_MEMORY_KIB", "HIGHLOAD_ARGON2_TIME_COST")}
+        kept = {name: value for name, value in os.environ.items() if name.startswith("HIGHLOAD_ARGON2_")}
         return {**own, **kept, "HIGHLOAD_STATE": str(self.state.root), "DJANGO_SETTINGS_MODULE": "highload.settings"}
 
     def destroy(self) -> None:

@@ -1,6 +1,8 @@
 """Settings of the test suite: those of the system, on a cluster of its own that `conftest.py` starts."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -14,6 +16,7 @@ NODE_COUNT = 3
 # PostgreSQL may run as another user than pytest: its data must lie where that user can go.
 STATE = StateDirectory(Path(tempfile.mkdtemp(prefix="highload-tests-")))
 STATE.root.chmod(0o755)
+atexit.register(shutil.rmtree, STATE.root, ignore_errors=True)
 BASE_PORT = free_ports(NODE_COUNT)
 write_secret_file(
     STATE.application_env,
