@@ -60,20 +60,21 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # untyped
         Raises:
             PrimaryUnavailable: The node does not answer or is not the primary (any more).
         """
-        if self.alias not in _PRIMARY_ALIASES:
+        try:
             connection: psycopg.Connection[Any] = super().get_new_connection(conn_params)
-            return connection
-        node = self._binding.node if self._binding else None
-        try:
-            connection = super().get_new_connection(conn_params)
         except psycopg.OperationalError as error:
-            health.monitor().suspect(str(node), f"connection to the primary failed: {error}")
-            raise PrimaryUnavailable(f"the primary {node} does not accept connections") from error
-        try:
-            self._verify(connection, str(node))
-        except BaseException:
-            connection.close()
-            raise
+            if self.alias not in _PRIMARY_ALIASES:
+                health.monitor().suspect(self.alias, f"connection failed: {error}")
+                raise
+            # The prober finds out whether it is the node, or only this connection (a limit, a password).
+            health.monitor().refresh()
+            raise PrimaryUnavailable(f"the primary {self._node()} does not accept this connection: {error}") from error
+        if self.alias in _PRIMARY_ALIASES:
+            try:
+                self._verify(connection, self._node())
+            except BaseException:
+                connection.close()
+                raise
         return connection
 
     def close_if_health_check_failed(self) -> None:
@@ -99,6 +100,9 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # untyped
         self._binding = _Binding(topology.primary, topology.incarnation_of(topology.primary))
         return topology.primary
 
+    def _node(self) -> str:
+        return str(self._binding.node if self._binding else None)
+
     def _verify(self, connection: psycopg.Connection[Any], node: str) -> None:
         connection.autocommit = True
         in_recovery, system_identifier, timeline = connection.execute(_VERIFY).fetchone() or (True, None, 0)
@@ -108,7 +112,7 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # untyped
                 f"it is {'a replica' if in_recovery else 'writable'}, system {system_identifier}, timeline {timeline}; "
                 f"the cluster is system {topology.system_identifier}, timeline {topology.timeline}"
             )
-            health.monitor().suspect(node, f"not the primary: {problem}")
+            health.monitor().refresh()
             raise PrimaryUnavailable(f"{node} is not the primary of this cluster: {problem}")
 
     def _may_close(self) -> bool:
