@@ -60,6 +60,11 @@ class HealthMonitor:
         """The newest snapshot. Asks no node and does not block."""
         return self._topology
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Start probing and wait for the first round, at most twice the probe timeout a node."""
         self._thread.start()
@@ -171,14 +176,16 @@ _monitor_lock = threading.Lock()
 def monitor() -> HealthMonitor:
     """This process's monitor. The first call starts it and waits for the first round of answers."""
     global _monitor  # noqa: PLW0603 - one monitor a process is the point of this room
-    if _monitor is None:
-        with _monitor_lock:
-            if _monitor is None:
-                conf = routing_settings()
-                started = HealthMonitor(conf, _conninfos(conf))
-                started.start()
-                _monitor = started
-    return _monitor
+    running = _monitor
+    if running is not None and running.is_alive:
+        return running
+    with _monitor_lock:
+        if _monitor is None or not _monitor.is_alive:
+            conf = routing_settings()
+            started = HealthMonitor(conf, _conninfos(conf))
+            started.start()
+            _monitor = started
+        return _monitor
 
 
 def topology() -> Topology:
