@@ -47,20 +47,20 @@ class RoutingMiddleware:
         if isinstance(error, PrimaryUnavailable):
             metrics.WRITES_REFUSED.inc()
             logger.warning("%s %s: %s", request.method, request.path, error)
-            return _unavailable("No primary", "The database accepts no writes at the moment. Nothing was changed.")
+            return unavailable("No primary", "The database accepts no writes at the moment. Nothing was changed.")
         if is_node_failure(error):
             logger.warning("%s %s: %s", request.method, request.path, error)
             detail = "The database node that served this request failed."
             if request.method not in SAFE_METHODS:
                 detail += " Whether the change was made is unknown: look before you repeat it."
-            return _unavailable("Node failed", detail)
+            return unavailable("Node failed", detail)
         return None
 
 
-def _unavailable(title: str, detail: str) -> JsonResponse:
-    """RFC 9457 problem details."""
+def unavailable(title: str, detail: str, **members: Any) -> JsonResponse:
+    """RFC 9457 problem details of a 503, with members of one's own."""
     return JsonResponse(
-        {"type": "about:blank", "title": title, "status": 503, "detail": detail},
+        {"type": "about:blank", "title": title, "status": 503, "detail": detail, **members},
         status=503,
         content_type="application/problem+json",
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)},

@@ -6,6 +6,7 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
 from routers import health
+from routers.middleware import unavailable
 from routers.selection import Reason, choose_read_node
 
 
@@ -20,22 +21,21 @@ def readyz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001 - Django's sig
     """200 if reads can be served, 503 if not; says for each node what routing thinks of it."""
     topology = health.topology()
     can_read = choose_read_node(topology, turn=0).reason is not Reason.NO_NODE
-    return JsonResponse(
-        {
-            "status": "ok" if can_read else "unavailable",
-            "reads": can_read,
-            "writes": topology.primary is not None,
-            "primary": topology.primary,
-            "timeline": topology.timeline,
-            "nodes": {
-                node.alias: {
-                    "role": node.status.role if node.status else None,
-                    "condition": node.condition,
-                    "lagBytes": node.lag_bytes,
-                    "lagSeconds": None if node.lag_seconds is None else round(node.lag_seconds, 3),
-                }
-                for node in topology.nodes.values()
-            },
+    shown = {
+        "reads": can_read,
+        "writes": topology.primary is not None,
+        "primary": topology.primary,
+        "timeline": topology.timeline,
+        "nodes": {
+            node.alias: {
+                "role": node.status.role if node.status else None,
+                "condition": node.condition,
+                "lagBytes": node.lag_bytes,
+                "lagSeconds": None if node.lag_seconds is None else round(node.lag_seconds, 3),
+            }
+            for node in topology.nodes.values()
         },
-        status=200 if can_read else 503,
-    )
+    }
+    if can_read:
+        return JsonResponse({"status": "ok", **shown})
+    return unavailable("Not ready", "No node can serve reads.", **shown)
