@@ -62,7 +62,12 @@ def confirm(record: ClusterRecord, state: StateDirectory, *, no_input: bool) -> 
     if not sys.stdin.isatty():
         raise Refused("There is no terminal to ask on. Nothing was deleted. Add --no-input to delete without asking.")
     names = ", ".join(node.name for node in record.nodes)
-    if input(f"This deletes the nodes {names} of {state.root} for ever. Type destroy to go on: ").strip() != "destroy":
+    if (
+        input(
+            f"This deletes the nodes {names} of {state.root}, and data put aside, for ever. Type destroy to go on: "
+        ).strip()
+        != "destroy"
+    ):
         raise Refused("Not confirmed; nothing was stopped or deleted.")
 
 

@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any, Final
 
+import psutil
 import psycopg
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
@@ -75,6 +76,8 @@ class ClusterCommand(BaseCommand):
             raise CommandError(self.interrupted, returncode=INTERRUPTED) from error
         except (psycopg.Error, DatabaseError) as error:
             raise CommandError(" ".join(str(error).split()), returncode=ExitCode.UNKNOWN) from error
+        except (OSError, psutil.Error) as error:
+            raise CommandError(f"{type(error).__name__}: {error}", returncode=ExitCode.UNKNOWN) from error
         if code is not ExitCode.DONE:
             raise SystemExit(int(code))
 

@@ -50,6 +50,8 @@ def plan_promotion(survey: Survey, record: ClusterRecord, risks: Risks, *, wante
         Refused: A primary is or may be alive, no replica answers, or commits would be lost.
         Unknown: A node is silent in a way that proves nothing.
     """
+    if survey.strangers:
+        raise Refused(f"{' and '.join(survey.strangers)} belongs to another cluster. Correct HIGHLOAD_NODES first.")
     fenced_before = {node.name for node in record.nodes if node.fenced}
     _require_dead_primary(survey, risks, fenced_before)
     eligible = {name: status for name, status in survey.replicas.items() if name not in fenced_before}

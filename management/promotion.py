@@ -7,6 +7,7 @@ synchronous replicas would hang its first commit for ever, and without slots nob
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,16 +17,19 @@ from management import provisioning
 from management.candidate import PromotionPlan, Risks, plan_promotion
 from management.connection import connect, conninfo, redirected
 from management.credentials import OperatorCredentials
-from management.errors import Incomplete, OperationError
+from management.errors import Incomplete, OperationError, Unknown
 from management.processes import wait_until
 from management.record import ClusterRecord, RecordedNode, require_record, save_record
 from management.state import StateDirectory
 from management.survey import Survey, await_streaming, take_survey
 from management.synchronous import SynchronousReplication
 from management.talk import Say
+from routers.lsn import Lsn
 from routers.node import NodeStatus, Role
 
 _CUT_SECONDS: Final = 5.0
+_STILL_SECONDS: Final = 0.3
+"""Between two looks at positions that must not move; replay shows its progress far more often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +82,30 @@ class Promotion:
         except (psycopg.Error, OperationError, KeyboardInterrupt) as error:
             why = " ".join(str(error).split()) or "interrupted."
             raise Incomplete(f"No replica is known to be promoted yet: {why} Run the command again.") from error
-        return self._settle(candidate, plan, timeline)
+        try:
+            return self._settle(candidate, plan, timeline)
+        except (psycopg.Error, KeyboardInterrupt) as error:
+            why = " ".join(str(error).split()) or "interrupted."
+            raise Incomplete(
+                f"{plan.candidate} is the primary of timeline {timeline}, but not all was finished: {why} "
+                "Run `manage.py setup_replication` to finish."
+            ) from error
 
     def _fence(self, plan: PromotionPlan) -> None:
         """An accidental start of the old primary must come up read-only."""
         old_primaries = set()
         for name in plan.fence:
             node = self.record.local(name, self.state)
+            if node is None and self.record.primary not in {None, name}:
+                continue
             if node is None:
                 self.say(f"{name}: on its host, before anybody starts it again: touch $PGDATA/standby.signal")
                 old_primaries.add(name)
             elif node.is_initialised and not node.is_standby:
+                if node.pid() is not None:
+                    # The operator says that it is gone, and it is silent: see to it.
+                    node.kill()
+                    self.say(f"{name} killed")
                 node.fence(self.record.host())
                 self.say(f"{name} fenced: its next start is read-only")
                 old_primaries.add(name)
@@ -98,12 +115,29 @@ class Promotion:
         """Cut the replicas from the old primary, so that their positions stand still, and decide again."""
         for _ in range(3):
             self._prepare(plan)
-            survey = self.survey()
+            survey = self._settled_survey(plan)
             after = plan_promotion(survey, require_record(self.state), self.risks, wanted=wanted)
-            if after.candidate == plan.candidate:
-                return plan
+            if (after.candidate, after.followers) == (plan.candidate, plan.followers):
+                return after
             plan = after
         raise Incomplete("The replicas' positions keep changing: something still writes. Find it and run this again.")
+
+    def _settled_survey(self, plan: PromotionPlan) -> Survey:
+        """The survey once every position stands still: a restarted replica still replays what it has.
+
+        Raises:
+            Unknown: They still move after the timeout.
+        """
+        deadline = time.monotonic() + self.timeout_seconds
+        before = self.survey()
+        while True:
+            time.sleep(_STILL_SECONDS)
+            now = self.survey()
+            if _positions(now) == _positions(before):
+                return now
+            if time.monotonic() > deadline:
+                raise Unknown(f"The positions of the replicas still move after {self.timeout_seconds:.0f} s.")
+            before = now
 
     def _prepare(self, plan: PromotionPlan) -> None:
         candidate = self.record.node(plan.candidate)
@@ -149,7 +183,8 @@ class Promotion:
             connection.execute("SET statement_timeout = 0")
             connection.execute("CHECKPOINT")
         record = require_record(self.state).with_synchronous(synchronous)
-        save_record(self.state, record)
+        identifier = self.survey().system_identifier
+        save_record(self.state, record.led_by(candidate.name, identifier) if identifier else record)
         if absent or not committed:
             problem = (
                 f"{' and '.join(absent)} does not stream from it"
@@ -162,6 +197,10 @@ class Promotion:
                 "See the node's log; `manage.py setup_replication` brings a stopped replica back."
             )
         return Promoted(plan, timeline, following, committed)
+
+
+def _positions(survey: Survey) -> dict[str, tuple[Lsn, Lsn | None]]:
+    return {name: (status.lsn, status.receive_lsn) for name, status in survey.replicas.items()}
 
 
 def _has_receiver(connection: psycopg.Connection[Any]) -> bool:

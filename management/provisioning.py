@@ -16,12 +16,16 @@ from management.synchronous import SynchronousReplication
 _EXTENSIONS: Final = ("pg_stat_statements",)
 
 
-def ensure_role(connection: psycopg.Connection[Any], login: Login, *, attributes: str = "") -> None:
-    """Create the role, or give the existing one this password and these attributes.
+def ensure_role(
+    connection: psycopg.Connection[Any], login: Login, *, attributes: str = "", keep_existing: bool = False
+) -> None:
+    """Create the role, or give the existing one this password and these attributes, unless it shall be kept.
 
     The password travels as a SCRAM verifier, so that no log and no statistics view shows it.
     """
     exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [login.role]).fetchone()
+    if exists and keep_existing:
+        return
     verifier = connection.pgconn.encrypt_password(login.password.encode(), login.role.encode(), b"scram-sha-256")
     connection.execute(
         sql.SQL(
@@ -35,18 +39,18 @@ def ensure_role(connection: psycopg.Connection[Any], login: Login, *, attributes
     )
 
 
-def ensure_monitor(connection: psycopg.Connection[Any], login: Login) -> None:
+def ensure_monitor(connection: psycopg.Connection[Any], login: Login, *, keep_existing: bool = False) -> None:
     """The prober's role: it may see statistics and nothing of the data."""
-    ensure_role(connection, login, attributes="NOREPLICATION CONNECTION LIMIT 60")
+    ensure_role(connection, login, attributes="NOREPLICATION CONNECTION LIMIT 60", keep_existing=keep_existing)
     connection.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(login.role)))
 
 
 def ensure_database(connection: psycopg.Connection[Any], *, name: str, owner: str, monitor: str) -> None:
-    """The application's database, owned by its role and closed to others."""
+    """The application's database, owned by its role and closed to others. An existing one is left as it is."""
     database = sql.Identifier(name)
     if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, sql.Identifier(owner)))
-    connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
     connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, sql.Identifier(monitor)))
 
 
@@ -62,7 +66,15 @@ def ensure_extensions(connection: psycopg.Connection[Any]) -> list[str]:
 
 
 def ensure_slot(connection: psycopg.Connection[Any], name: str) -> None:
-    """A physical slot that keeps WAL from now on. Works on a replica too."""
+    """A physical slot that keeps WAL from now on. Works on a replica too.
+
+    One that has lost its WAL serves nobody any more, and is made anew.
+    """
+    connection.execute(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+        " WHERE slot_name = %s AND wal_status = 'lost' AND NOT active",
+        [name],
+    )
     if not connection.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", [name]).fetchone():
         connection.execute("SELECT pg_create_physical_replication_slot(%s, true)", [name])
 

@@ -37,6 +37,10 @@ class ClusterRecord:
     synchronous: SynchronousReplication
     bindir: str | None = None
     node_user: str | None = None
+    primary: str | None = None
+    """The node that set-up or a promotion last saw as the primary. None before."""
+    system_identifier: int | None = None
+    """The cluster's. A node with another one is a stranger. None before set-up has seen it."""
 
     def node(self, name: str) -> RecordedNode:
         """The node of this name.
@@ -72,6 +76,10 @@ class ClusterRecord:
         nodes = tuple(replace(node, fenced=node.fenced or node.name in names) for node in self.nodes)
         return replace(self, nodes=nodes)
 
+    def led_by(self, primary: str, system_identifier: int) -> ClusterRecord:
+        """The same cluster with this primary."""
+        return replace(self, primary=primary, system_identifier=system_identifier)
+
     def with_synchronous(self, synchronous: SynchronousReplication) -> ClusterRecord:
         """The same cluster with another synchronous replication."""
         return replace(self, synchronous=synchronous)
@@ -93,6 +101,8 @@ def load_record(state: StateDirectory) -> ClusterRecord | None:
             ),
             bindir=raw["bindir"],
             node_user=raw["node_user"],
+            primary=raw["primary"],
+            system_identifier=raw["system_identifier"],
         )
     except FileNotFoundError:
         return None

@@ -59,6 +59,8 @@ def _setup(wanted: LocalSetup, state: StateDirectory, say: Say) -> ClusterRecord
     ensure_secrets(record, state)
     credentials = operator_credentials(state)
     nodes = _local_nodes(record, state)
+    if wanted.reclone is not None:
+        record.node(wanted.reclone)
     for node in nodes:
         if node.pid() is None:
             require_free_port(node.port, purpose=f"node {node.name}", option="--base-port")
@@ -66,12 +68,14 @@ def _setup(wanted: LocalSetup, state: StateDirectory, say: Say) -> ClusterRecord
     if not any(node.is_initialised for node in nodes):
         _initialise_primary(nodes[0], host, credentials, say)
     primary = _find_primary(nodes, record, host, say)
-    if wanted.reclone is not None:
-        record = _put_aside(wanted.reclone, primary, record, state, say)
     record = _fence_old_primaries(nodes, primary, record, host, say)
     save_record(state, record)
     start(primary, host, say=say)
+    if wanted.reclone is not None:
+        record = _put_aside(wanted.reclone, primary, record, state, say)
     _provision(record, record.node(primary.name), credentials, state)
+    record = record.led_by(primary.name, _system_identifier(record.node(primary.name), credentials))
+    ensure_secrets(record, state)
     replicas = [node for node in nodes if node is not primary and not record.node(node.name).fenced]
     built = build_replicas(replicas, record.node(primary.name), host, credentials, say=say)
     record = record.with_synchronous(_synchronous(wanted, record.synchronous, built.streaming))
@@ -110,7 +114,8 @@ def _find_primary(nodes: Sequence[LocalNode], record: ClusterRecord, host: Host,
     """The primary by the files; without one, start the replicas, so that one of them can be promoted.
 
     Raises:
-        Refused: There is none, or there are two.
+        Refused: There are two.
+        Incomplete: There is none; the replicas were started.
     """
     able = [node for node in nodes if not record.node(node.name).fenced]
     primary = primary_by_files(able)
@@ -122,7 +127,7 @@ def _find_primary(nodes: Sequence[LocalNode], record: ClusterRecord, host: Host,
                 start(node, host, say=say)
             except OperationError as error:
                 say(str(error))
-    raise Refused(
+    raise Incomplete(
         "No node is a primary by its files. The replicas that could be started run: "
         "`manage.py promote_replica` makes one of them the primary."
     )
@@ -158,6 +163,14 @@ def _fence_old_primaries(
         if (node.name in old or record.node(node.name).fenced) and node.stop(how=STOP_IMMEDIATE):
             say(f"{node.name} is fenced, but was running: stopped")
     return record.with_fenced(old)
+
+
+def _system_identifier(primary: RecordedNode, credentials: OperatorCredentials) -> int:
+    with connect(primary, credentials.superuser) as connection:
+        row = connection.execute("SELECT system_identifier FROM pg_control_system()").fetchone()
+    if row is None:
+        raise OperationError(f"{primary.name} does not say which cluster it is.")
+    return int(row[0])
 
 
 def _provision(

@@ -61,6 +61,8 @@ class Survey:
     primary: str | None
     """The node that accepts writes on the newest timeline. None if there is none."""
     timeline: int
+    system_identifier: int | None = None
+    """The cluster's."""
 
     @property
     def writable(self) -> list[str]:
@@ -69,12 +71,21 @@ class Survey:
 
     @property
     def replicas(self) -> dict[str, NodeStatus]:
-        """The replicas that answer."""
+        """The replicas of this cluster that answer."""
         return {
             name: found.status
             for name, found in self.nodes.items()
-            if found.status and found.status.role is Role.REPLICA
+            if found.status and found.status.role is Role.REPLICA and name not in self.strangers
         }
+
+    @property
+    def strangers(self) -> list[str]:
+        """Nodes that belong to another cluster."""
+        return [
+            name
+            for name, found in self.nodes.items()
+            if found.status and self.system_identifier not in {None, found.status.system_identifier}
+        ]
 
     def lag_bytes(self, name: str) -> int | None:
         """WAL that the primary has flushed and this replica has not replayed. None if one of them is silent."""
@@ -105,7 +116,7 @@ class Sender:
 def take_survey(record: ClusterRecord, login: Login, state: StateDirectory) -> Survey:
     """Ask every node at once. Takes at most twice PROBE_TIMEOUT_SECONDS."""
     answers = asyncio.run(_ask_all(record, login))
-    leadership = find_primary(Topology(), answers)
+    leadership = find_primary(Topology(system_identifier=record.system_identifier), answers)
     return Survey(
         nodes={
             node.name: SurveyedNode(
@@ -118,6 +129,7 @@ def take_survey(record: ClusterRecord, login: Login, state: StateDirectory) -> S
         },
         primary=leadership.primary,
         timeline=leadership.timeline,
+        system_identifier=leadership.system_identifier,
     )
 
 

@@ -97,11 +97,16 @@ def cluster_databases(*, nodes: dict[str, dict[str, Any]], common: dict[str, Any
             "ATOMIC_REQUESTS": False,
             # A mirror in tests: the test database is made once, on the primary, and replicated.
             "TEST": {"MIRROR": PRIMARY_ALIAS},
-            "OPTIONS": {**options, "options": "-c default_transaction_read_only=on"},
+            "OPTIONS": _read_only({**options, **own.get("OPTIONS", {})}),
         }
         for alias, own in nodes.items()
     }
     return {PRIMARY_ALIAS: {**shared, "OPTIONS": options}, **databases}
+
+
+def _read_only(options: dict[str, Any]) -> dict[str, Any]:
+    flags = f"{options.get('options', '')} -c default_transaction_read_only=on".strip()
+    return {**options, "options": flags}
 
 
 def _forget(*, setting: str, **_: object) -> None:

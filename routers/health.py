@@ -12,6 +12,8 @@ import os
 import random
 import threading
 import time
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,9 +47,14 @@ class HealthMonitor:
         self._answers_in_a_row = dict.fromkeys(conninfos, conf.readmit_after - 1)
         self._highest_timelines = dict.fromkeys(conninfos, 0)
         self._history = PrimaryHistory()
+        # The first node to answer must not say which cluster this is: judge when all were asked.
+        self._is_first_round = True
+        self._refreshing: Future[None] | None = None
         self._has_had_primary = False
         self._history_file = Path(conf.history_file) if conf.history_file else None
         known = read_history(self._history_file) if self._history_file else None
+        if known and conf.system_identifier not in {None, known.system_identifier}:
+            known = None
         self._topology = Topology(
             system_identifier=conf.system_identifier or (known.system_identifier if known else None),
             timeline=known.timeline if known else 0,
@@ -66,9 +73,15 @@ class HealthMonitor:
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Start probing and wait for the first round, at most twice the probe timeout a node."""
+        """Start probing and wait for the first round, at most twice the probe timeout."""
         self._thread.start()
         self.refresh()
+        with self._lock:
+            self._is_first_round = False
+            if self._is_first_round:
+                return
+            self._topology = self._reassess(self._topology)
+        metrics.show_topology(self._topology)
 
     def stop(self) -> None:
         """Stop probing and close the connections. Blocks until the thread has ended; a second call does nothing."""
@@ -78,9 +91,20 @@ class HealthMonitor:
         self._thread.join(timeout=5)
 
     def refresh(self) -> Topology:
-        """Ask every node now and wait for the answers: milliseconds, or up to twice the probe timeout."""
-        future = asyncio.run_coroutine_threadsafe(self._ask_all(), self._loop)
-        future.result(timeout=4 * self._conf.probe_timeout_seconds + 1)
+        """Ask every node now and wait for the answers: milliseconds, or up to twice the probe timeout.
+
+        Callers at the same time share one round.
+        """
+        with self._lock:
+            if self._refreshing is None or self._refreshing.done():
+                if not self.is_alive:
+                    return self._topology
+                self._refreshing = asyncio.run_coroutine_threadsafe(self._ask_all(), self._loop)
+            running = self._refreshing
+        try:
+            running.result(timeout=4 * self._conf.probe_timeout_seconds + 1)
+        except (FutureTimeoutError, CancelledError):
+            logger.warning("the nodes were not all asked in time; the last snapshot stands")
         return self._topology
 
     def suspect(self, alias: str, reason: str) -> None:
@@ -119,6 +143,10 @@ class HealthMonitor:
                 answer: Answer = await self._probers[alias].probe()
             except ProbeFailed as error:
                 answer = Unreachable(str(error))
+            except Exception as error:
+                # Whatever it is, this task must go on: a node that is no longer asked would stay good for ever.
+                logger.exception("probing %s failed", alias)
+                answer = Unreachable(f"probing failed: {error!r}")
             metrics.PROBE_SECONDS.labels(alias).observe(time.monotonic() - started_at)
             self._record(alias, answer)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def remember_history(file: Path, seen: KnownHistory) -> None:
     if known is not None and known.system_identifier == seen.system_identifier and known.timeline >= seen.timeline:
         return
     try:
-        temporary = file.with_name(f".{file.name}.new")
+        # A name of its own: all workers see a promotion at once.
+        temporary = file.with_name(f".{file.name}.{os.getpid()}")
         temporary.write_text(json.dumps(asdict(seen)) + "\n")
         temporary.replace(file)
     except OSError:

@@ -19,6 +19,8 @@ class Scope:
     """Reads go to the primary: it has written, or is about to."""
     node: str | None = None
     """The replica chosen at the first read, kept for the others. None before."""
+    outer: Scope | None = None
+    """The scope around this one."""
 
 
 _scope: ContextVar[Scope | None] = ContextVar("routers_scope", default=None)
@@ -32,7 +34,7 @@ def current_scope() -> Scope | None:
 @contextmanager
 def scope(*, pinned: bool = False) -> Iterator[Scope]:
     """Open a scope whose reads may go to a replica, unless `pinned`. Nests; restores on exit."""
-    opened = Scope(pinned=pinned)
+    opened = Scope(pinned=pinned, outer=_scope.get())
     token = _scope.set(opened)
     try:
         yield opened
@@ -55,7 +57,8 @@ def primary() -> Iterator[None]:
 
 
 def pin_to_primary() -> None:
-    """Send the further reads of the current scope to the primary. Does nothing outside a scope."""
+    """Send the further reads of the current scope, and of those around it, to the primary."""
     opened = _scope.get()
-    if opened is not None:
+    while opened is not None:
         opened.pinned = True
+        opened = opened.outer

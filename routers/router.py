@@ -63,4 +63,6 @@ class PrimaryReplicaRouter:
             return Choice(scope.node, Reason.SAME_NODE)
         choice = choose_read_node(topology, turn=next(self._turns))
         scope.node = choice.alias
+        # One page never comes from two points in time: what began on the primary stays there.
+        scope.pinned = choice.reason is Reason.NO_GOOD_REPLICA
         return choice

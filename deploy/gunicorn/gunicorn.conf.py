@@ -13,7 +13,8 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)
 bind = f"{os.environ.get('HIGHLOAD_HTTP_HOST', '127.0.0.1')}:{os.environ.get('HIGHLOAD_HTTP_PORT', '8000')}"
 # sync workers: threads of one worker fight for the interpreter lock, which made latency swing by a factor of two.
 worker_class = "sync"
-workers = int(os.environ.get("HIGHLOAD_WEB_WORKERS") or 2 * (os.cpu_count() or 1))
+# Each worker holds up to one connection to every node for itself and one for its prober.
+workers = int(os.environ.get("HIGHLOAD_WEB_WORKERS") or min(16, 2 * len(os.sched_getaffinity(0))))
 timeout = 30
 graceful_timeout = 10
 max_requests = 100_000

@@ -110,9 +110,9 @@ def load_users(
         if append:
             _copy(cursor, batches_from(first_id), exporting, freeze=False, watch=watch, progress=progress)
         else:
-            _empty(cursor)
+            is_emptied = _empty(cursor, with_what_refers=replace)
             with _without_indexes(connection, progress):
-                _copy(cursor, batches_from(first_id), exporting, freeze=True, watch=watch, progress=progress)
+                _copy(cursor, batches_from(first_id), exporting, freeze=is_emptied, watch=watch, progress=progress)
         cursor.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), greatest(max(id), 1)) FROM " + _TABLE, [_TABLE])
     progress.phase("analyze")
     with connection.cursor() as cursor:
@@ -152,16 +152,25 @@ def _first_free_id(cursor: Any) -> int:
     return first_id
 
 
-def _empty(cursor: Any) -> None:
-    """Empty the table and what hangs on it. Also of an empty one: only then may COPY freeze the rows."""
+def _empty(cursor: Any, *, with_what_refers: bool) -> bool:
+    """Truncate the table, also an empty one: only then may COPY freeze the rows. Return whether it was done.
+
+    PostgreSQL truncates it only together with the tables that refer to it. Their rows are deleted only on
+    demand; otherwise, if there are any, nothing is truncated.
+    """
     cursor.execute(
         "SELECT relname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid"
         " WHERE contype = 'f' AND confrelid = %s::regclass",
         [_TABLE],
     )
     hanging = [name for (name,) in cursor.fetchall()]
+    for name in hanging:
+        cursor.execute(sql.SQL("SELECT 1 FROM {} LIMIT 1").format(sql.Identifier(name)))
+        if cursor.fetchone() and not with_what_refers:
+            return False
     names = sql.SQL(", ").join(sql.Identifier(name) for name in dict.fromkeys([_TABLE, *hanging]))
     cursor.execute(sql.SQL("TRUNCATE {}").format(names))
+    return True
 
 
 @contextmanager

@@ -103,6 +103,13 @@ class TestChooses:
         assert plan(replica(900), replica(100), DEAD, fenced=["pg1"], names=["pg2"]).candidate == "pg2"
 
 
+class TestStrangers:
+    def test_a_replica_of_another_cluster_is_never_promoted(self):
+        stranger = (NodeStatus(Role.REPLICA, 8, 1, Lsn(900), Lsn(900), False), Evidence.ANSWERS)
+        with pytest.raises(Refused, match="pg3 belongs to another cluster"):
+            plan(DEAD, replica(100), stranger, names=["pg2"])
+
+
 class TestGoesOn:
     def test_after_an_interruption_that_left_a_replica_following_the_candidate(self):
         assert plan(DEAD, replica(100), replica(100, source="pg2")).candidate == "pg2"

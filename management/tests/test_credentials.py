@@ -22,6 +22,11 @@ class TestWriteSecretFile:
         write_secret_file(tmp_path / "x.env", {"A": secret}, heading="test")
         assert read_env_file(tmp_path / "x.env") == {"A": secret}
 
+    @pytest.mark.parametrize("value", ["p a # ss", "it's", 'a"b', "a\\b", "$HOME ${X}", "", "ж"])
+    def test_keeps_a_value_that_somebody_wrote_in(self, tmp_path, value):
+        write_secret_file(tmp_path / "x.env", {"A": value, "B": "1"}, heading="test")
+        assert read_env_file(tmp_path / "x.env") == {"A": value, "B": "1"}
+
 
 class TestSecrets:
     def test_are_long_and_differ(self):

@@ -28,6 +28,12 @@ class TestScope:
             pin_to_primary()
             assert opened.pinned
 
+    def test_a_write_in_an_inner_scope_pins_the_outer_one_too(self):
+        with scope() as outer:
+            with routers.primary():
+                pin_to_primary()
+            assert outer.pinned
+
     def test_pinning_outside_a_scope_does_nothing(self):
         pin_to_primary()
         assert current_scope() is None

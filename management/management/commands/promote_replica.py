@@ -8,6 +8,7 @@ from typing import Any
 from management.base import ClusterCommand, positive_seconds
 from management.candidate import PromotionPlan, Risks
 from management.credentials import operator_credentials
+from management.errors import Incomplete, Refused
 from management.exit_codes import ExitCode
 from management.output import as_json, as_table
 from management.promotion import Promotion
@@ -48,15 +49,7 @@ class Command(ClusterCommand):
         record = require_record(state)
         for name in [*options["assume_fenced"], *([options["node"]] if options["node"] else [])]:
             record.node(name)
-        promotion = Promotion(
-            record=record,
-            credentials=operator_credentials(state),
-            state=state,
-            risks=Risks(options["accept_data_loss"], frozenset(options["assume_fenced"])),
-            timeout_seconds=options["timeout"],
-            say=self.say,
-        )
-        plan = promotion.plan(options["node"])
+        plan = self._promotion(state, options).plan(options["node"])
         is_json = options["format"] == "json"
         if options["dry_run"]:
             self.stdout.write(as_json(plan) if is_json else describe_plan(plan))
@@ -65,10 +58,32 @@ class Command(ClusterCommand):
         if not options["no_input"]:
             self.confirm(f"Type {plan.candidate} to promote it: ", plan.candidate)
         with state.lock():
-            done = promotion.carry_out(plan, wanted=options["node"])
-        survey = promotion.survey()
+            # The answer may have taken a while: look again before anything is changed.
+            promotion = self._promotion(state, options)
+            now = promotion.plan(options["node"])
+            if now.candidate != plan.candidate:
+                raise Refused(
+                    f"Meanwhile {now.candidate} would be the one to promote. Nothing was changed; look again."
+                )
+            done = promotion.carry_out(now, wanted=options["node"])
+            survey = promotion.survey()
         self.stdout.write(as_json(done) if is_json else describe_survey(survey))
+        if survey.writable != [done.plan.candidate]:
+            raise Incomplete(
+                f"After the promotion of {done.plan.candidate} these nodes accept writes: {survey.writable or 'none'}. "
+                "Stop every other one now."
+            )
         return ExitCode.DONE
+
+    def _promotion(self, state: StateDirectory, options: dict[str, Any]) -> Promotion:
+        return Promotion(
+            record=require_record(state),
+            credentials=operator_credentials(state),
+            state=state,
+            risks=Risks(options["accept_data_loss"], frozenset(options["assume_fenced"])),
+            timeout_seconds=options["timeout"],
+            say=self.say,
+        )
 
 
 def describe_plan(plan: PromotionPlan) -> str:
