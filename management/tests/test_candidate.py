@@ -32,6 +32,7 @@ def plan(*found, mode=SyncMode.FIRST, names=None, wanted=None, fenced=(), **risk
         {node.name: SurveyedNode(node, *each) for node, each in zip(nodes, found, strict=True)},
         primary=None,
         timeline=1,
+        system_identifier=7,
     )
     return plan_promotion(survey, ClusterRecord(nodes, synchronous), Risks(**risks), wanted=wanted)
 
