@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from routers.node import Condition, Topology
@@ -35,7 +37,6 @@ def show_topology(topology: Topology) -> None:
     for node in topology.nodes.values():
         NODE_GOOD.labels(node.alias).set(node.condition is Condition.GOOD)
         IS_PRIMARY.labels(node.alias).set(node.alias == topology.primary)
-        if node.lag_bytes is not None:
-            LAG_BYTES.labels(node.alias).set(node.lag_bytes)
-        if node.lag_seconds is not None:
-            LAG_SECONDS.labels(node.alias).set(node.lag_seconds)
+        # An unknown lag is no number: the last known one would look like health.
+        LAG_BYTES.labels(node.alias).set(math.nan if node.lag_bytes is None else node.lag_bytes)
+        LAG_SECONDS.labels(node.alias).set(math.nan if node.lag_seconds is None else node.lag_seconds)

@@ -47,7 +47,9 @@ class RoutingMiddleware:
         if isinstance(error, PrimaryUnavailable):
             metrics.WRITES_REFUSED.inc()
             logger.warning("%s %s: %s", request.method, request.path, error)
-            return unavailable("No primary", "The database accepts no writes at the moment. Nothing was changed.")
+            if request.method in SAFE_METHODS:
+                return unavailable("No node", "No database node can serve this request at the moment.")
+            return unavailable("No primary", "The database accepts no writes at the moment. This one was not made.")
         if is_node_failure(error):
             logger.warning("%s %s: %s", request.method, request.path, error)
             detail = "The database node that served this request failed."

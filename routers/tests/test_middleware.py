@@ -65,10 +65,13 @@ def node_failure() -> OperationalError:
 
 
 class TestErrors:
-    def test_without_a_primary_nothing_was_changed(self):
+    def test_without_a_primary_a_write_was_not_made(self):
         response = answer("POST", PrimaryUnavailable("no primary"))
         assert (response.status_code, response["Retry-After"]) == (503, "2")
-        assert "Nothing was changed" in json.loads(response.content)["detail"]
+        assert "not made" in json.loads(response.content)["detail"]
+
+    def test_without_any_node_a_read_is_not_called_a_write(self):
+        assert json.loads(answer("GET", PrimaryUnavailable("no primary")).content)["title"] == "No node"
 
     def test_a_write_on_a_node_that_failed_is_unknown(self):
         assert "unknown" in json.loads(answer("POST", node_failure()).content)["detail"]
