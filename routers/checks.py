@@ -44,38 +44,41 @@ def _check_aliases(conf: RoutingSettings) -> list[CheckMessage]:
             )
         )
     for alias in [PRIMARY_ALIAS, *conf.nodes]:
-        own = settings.DATABASES.get(alias, {})
-        if own.get("ENGINE") != ENGINE:
-            found.append(
-                Error(
-                    f"DATABASES['{alias}'] does not use {ENGINE}.", hint=f"Set ENGINE to {ENGINE!r}.", id="routers.E004"
-                )
+        found += _check_alias(alias, settings.DATABASES.get(alias, {}), is_node=alias in conf.nodes)
+    return found
+
+
+def _check_alias(alias: str, own: dict[str, Any], *, is_node: bool) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    options = own.get("OPTIONS", {})
+    if own.get("ENGINE") != ENGINE:
+        found.append(
+            Error(f"DATABASES['{alias}'] does not use {ENGINE}.", hint=f"Set ENGINE to {ENGINE!r}.", id="routers.E004")
+        )
+    if options.get("pool"):
+        found.append(
+            Error(
+                f"DATABASES['{alias}'] has a connection pool: it keeps connections whose node changed its role.",
+                hint="Remove OPTIONS['pool']; CONN_MAX_AGE keeps connections.",
+                id="routers.E005",
             )
-        if own.get("OPTIONS", {}).get("pool"):
-            found.append(
-                Error(
-                    f"DATABASES['{alias}'] has a connection pool: it keeps connections whose node changed its role.",
-                    hint="Remove OPTIONS['pool']; CONN_MAX_AGE keeps connections.",
-                    id="routers.E005",
-                )
+        )
+    if is_node and own.get("ATOMIC_REQUESTS"):
+        found.append(
+            Error(
+                f"DATABASES['{alias}'] has ATOMIC_REQUESTS: each request would open a transaction on this node.",
+                hint="Set it on 'default' only.",
+                id="routers.E006",
             )
-        if alias != PRIMARY_ALIAS and own.get("ATOMIC_REQUESTS"):
-            found.append(
-                Error(
-                    f"DATABASES['{alias}'] has ATOMIC_REQUESTS: each request would open a transaction on this node.",
-                    hint="Set it on 'default' only.",
-                    id="routers.E006",
-                )
+        )
+    if is_node and "default_transaction_read_only=on" not in options.get("options", ""):
+        found.append(
+            Error(
+                f"DATABASES['{alias}'] may write.",
+                hint="Add '-c default_transaction_read_only=on' to OPTIONS['options'].",
+                id="routers.E007",
             )
-        options = own.get("OPTIONS", {}).get("options", "")
-        if alias in conf.nodes and "default_transaction_read_only=on" not in options:
-            found.append(
-                Error(
-                    f"DATABASES['{alias}'] may write.",
-                    hint="Add '-c default_transaction_read_only=on' to OPTIONS['options'].",
-                    id="routers.E007",
-                )
-            )
+        )
     return found
 
 

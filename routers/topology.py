@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from routers.lag import PrimaryHistory
 from routers.node import Answer, Condition, Node, NodeStatus, Role, Topology, Unreachable
@@ -64,35 +65,16 @@ def assess(  # noqa: PLR0913 - each is one independent fact
     now: float,
 ) -> Topology:
     """The topology after the newest answers. `now` is monotonic seconds."""
-    nodes: dict[str, Node] = {}
+    nodes = {}
     for alias, answer in answers.items():
         before = previous.nodes.get(alias)
         if isinstance(answer, Unreachable):
             incarnation = before.incarnation if before else 0
             nodes[alias] = Node(alias, Condition.UNREACHABLE, None, incarnation=incarnation, reason=answer.reason)
-            continue
-        lag_bytes = lag_seconds = None
-        if answer.role is Role.REPLICA:
-            lag_bytes = history.lag_bytes(answer.lsn)
-            lag_seconds = history.lag_seconds(answer.lsn, now=now, replay_age_seconds=answer.replay_age_seconds)
-        condition, reason = _judge(
-            alias,
-            answer,
-            leadership=leadership,
-            lag_bytes=lag_bytes,
-            lag_seconds=lag_seconds,
-            in_a_row=answers_in_a_row.get(alias, 0),
-            limits=limits,
-        )
-        nodes[alias] = Node(
-            alias,
-            condition,
-            answer,
-            lag_bytes=lag_bytes,
-            lag_seconds=lag_seconds,
-            incarnation=_incarnation(before, answer),
-            reason=reason,
-        )
+        else:
+            lag = _lag(answer, history, now)
+            condition, reason = _judge(alias, answer, leadership, lag, answers_in_a_row.get(alias, 0), limits)
+            nodes[alias] = Node(alias, condition, answer, *lag, _incarnation(before, answer), reason)
     return Topology(
         nodes=MappingProxyType(nodes),
         primary=leadership.primary,
@@ -111,15 +93,20 @@ def _commonest_identifier(answers: Mapping[str, Answer]) -> int | None:
     return counts.most_common(1)[0][0] if counts else None
 
 
-def _judge(  # noqa: PLR0913 - each is one independent fact
-    alias: str,
-    status: NodeStatus,
-    *,
-    leadership: Leadership,
-    lag_bytes: int | None,
-    lag_seconds: float | None,
-    in_a_row: int,
-    limits: Limits,
+class _Lag(NamedTuple):
+    bytes: int | None
+    seconds: float | None
+
+
+def _lag(status: NodeStatus, history: PrimaryHistory, now: float) -> _Lag:
+    if status.role is Role.PRIMARY:
+        return _Lag(None, None)
+    seconds = history.lag_seconds(status.lsn, now=now, replay_age_seconds=status.replay_age_seconds)
+    return _Lag(history.lag_bytes(status.lsn), seconds)
+
+
+def _judge(
+    alias: str, status: NodeStatus, leadership: Leadership, lag: _Lag, in_a_row: int, limits: Limits
 ) -> tuple[Condition, str]:
     if status.system_identifier != leadership.system_identifier:
         return (
@@ -137,10 +124,10 @@ def _judge(  # noqa: PLR0913 - each is one independent fact
         return Condition.OLD_TIMELINE, f"follows timeline {status.timeline}, the cluster is on {leadership.timeline}"
     if in_a_row < limits.readmit_after:
         return Condition.READMITTING, f"{in_a_row} of {limits.readmit_after} answers since it was unreachable"
-    if lag_bytes is not None and lag_bytes > limits.max_lag_bytes:
-        return Condition.LAGGING, f"{lag_bytes} bytes behind, the limit is {limits.max_lag_bytes}"
-    if lag_seconds is not None and lag_seconds > limits.max_lag_seconds:
-        return Condition.LAGGING, f"{lag_seconds:.1f} s behind, the limit is {limits.max_lag_seconds:.1f}"
+    if lag.bytes is not None and lag.bytes > limits.max_lag_bytes:
+        return Condition.LAGGING, f"{lag.bytes} bytes behind, the limit is {limits.max_lag_bytes}"
+    if lag.seconds is not None and lag.seconds > limits.max_lag_seconds:
+        return Condition.LAGGING, f"{lag.seconds:.1f} s behind, the limit is {limits.max_lag_seconds:.1f}"
     return Condition.GOOD, ""
 
 
