@@ -189,6 +189,10 @@ class TestPromoteReplica:
         cluster = make_cluster(replicas=2)
         with cluster.superuser("pg1") as connection:
             connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        with cluster.superuser("pg2") as connection:
+            # As a base backup inherits it: the candidate waits for itself, which is nobody's replica any more.
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (pg2)'")
+            connection.execute("SELECT pg_reload_conf()")
         cluster.kill("pg1")
         outcome = cluster.command("promote_replica", "--no-input", "--format=json")
         assert outcome.code == 0, outcome.stderr
@@ -196,6 +200,7 @@ class TestPromoteReplica:
         assert (done["timeline"], done["streaming"], done["canary_committed"]) == (2, ["pg3"], True)
         assert names(cluster) == {"pg1": None, "pg2": Role.PRIMARY, "pg3": Role.REPLICA}
         with cluster.superuser("pg2") as connection:
+            assert connection.execute("SHOW synchronous_standby_names").fetchone() == ('FIRST 1 ("pg3")',)
             connection.execute("SET synchronous_commit = on")
             connection.execute("INSERT INTO kept VALUES (43)")
         with cluster.superuser("pg3") as connection:
