@@ -74,6 +74,11 @@ class System(Cluster):
             return all(len(http.get("/readyz").json()["nodes"]) == len(self.record.nodes) for _ in range(10))
 
 
+def _hear_ctrl_c() -> None:
+    """As in a terminal: a shell without job control makes what it runs in the background deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def make_system() -> Iterator[Callable[..., System]]:
     """Start systems of one's own: `make_system("--sync=quorum")`."""
@@ -177,6 +182,7 @@ class TestStartAll:
                 stderr=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 text=True,
+                preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 - no other thread runs here
             )
             assert process.stderr is not None
             for line in process.stderr:
@@ -206,6 +212,7 @@ class TestStartAll:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 - no other thread runs here
         )
         assert process.stderr is not None
         for line in process.stderr:
