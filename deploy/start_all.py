@@ -14,15 +14,14 @@ from types import FrameType
 
 from django.core.management import CommandError, call_command
 
+from deploy.console import add_state_option, say
 from management.errors import OperationError
-from management.exit_codes import ExitCode
+from management.exit_codes import INTERRUPTED, ExitCode
 from management.ports import require_free_port
 from management.record import load_record
 from management.server import ServerOptions, configuration_digest, ensure_server, running_server, stop_server
 from management.setup import stop_local
 from management.state import PROJECT_DIR, VARIABLE, StateDirectory
-
-INTERRUPTED = 130
 
 
 def main() -> int:
@@ -89,12 +88,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--http-port", type=int, default=8000, metavar="N", help="port of the application (default: 8000)"
     )
-    parser.add_argument(
-        "--state",
-        default=os.environ.get(VARIABLE) or str(PROJECT_DIR / "var"),
-        metavar="DIR",
-        help=f"data, secrets, logs (default: {VARIABLE} or var/)",
-    )
+    add_state_option(parser)
     parser.add_argument("--detach", action="store_true", help="leave it running; stop it with deploy/stop-all")
     options = parser.parse_args()
     if options.users < 0:
@@ -193,11 +187,6 @@ def stop(state: StateDirectory) -> None:
     record = load_record(state)
     if record is not None:
         stop_local(record, state, say=say)
-
-
-def say(message: str) -> None:
-    """One line of progress, on stderr."""
-    print(message, file=sys.stderr, flush=True)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 from pathlib import Path
 
+from deploy.console import add_state_option, say
 from management.errors import OperationError, Refused
 from management.exit_codes import ExitCode
 from management.host import SHARED_HOME
 from management.record import ClusterRecord, load_record
 from management.server import stop_server
 from management.setup import stop_local
-from management.state import PROJECT_DIR, VARIABLE, StateDirectory
+from management.state import StateDirectory
 
 
 def main() -> int:
@@ -44,12 +44,7 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="stop-all", description="Stop what start-all started.")
-    parser.add_argument(
-        "--state",
-        default=os.environ.get(VARIABLE) or str(PROJECT_DIR / "var"),
-        metavar="DIR",
-        help=f"the system to stop (default: {VARIABLE} or var/)",
-    )
+    add_state_option(parser)
     parser.add_argument("--destroy", action="store_true", help="also delete its data, secrets and logs, after asking")
     parser.add_argument("--no-input", action="store_true", help="do not ask before --destroy")
     return parser.parse_args()
@@ -96,11 +91,6 @@ def destroy(record: ClusterRecord, state: StateDirectory) -> None:
         file.unlink(missing_ok=True)
     if not any(state.root.iterdir()):
         state.root.rmdir()
-
-
-def say(message: str) -> None:
-    """One line of progress, on stderr."""
-    print(message, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

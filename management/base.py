@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
-from typing import Any, Final
+from typing import Any
 
 import psutil
 import psycopg
@@ -13,11 +13,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from management.errors import OperationError, Refused
-from management.exit_codes import HELP, ExitCode
+from management.exit_codes import HELP, INTERRUPTED, ExitCode
 from management.state import StateDirectory
-
-INTERRUPTED: Final = 130
-"""What a shell shows for a program that Ctrl-C ended."""
 
 
 def positive_seconds(text: str) -> float:

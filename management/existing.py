@@ -15,13 +15,13 @@ from management import provisioning
 from management.connection import connect, redirected
 from management.credentials import Login, OperatorCredentials
 from management.errors import Refused
+from management.installation import OLDEST_MAJOR
 from management.record import ClusterRecord, RecordedNode, load_record, save_record
 from management.state import StateDirectory
 from management.survey import Survey, await_streaming, take_survey
 from management.synchronous import SynchronousReplication, SyncMode
 from management.talk import Say
 
-_OLDEST_VERSION_NUM: Final = 150000
 _STREAMING_SECONDS: Final = 10.0
 
 
@@ -127,8 +127,9 @@ def _require_settings(connection: psycopg.Connection[Any], primary: RecordedNode
         return str(row[0]) if row else ""
 
     wrong = []
-    if int(setting("server_version_num")) < _OLDEST_VERSION_NUM:
-        raise Refused(f"{primary.name} is PostgreSQL {setting('server_version')}; 15 or newer is needed.")
+    # server_version_num is the major version times 10000 plus the minor one.
+    if int(setting("server_version_num")) < OLDEST_MAJOR * 10_000:
+        raise Refused(f"{primary.name} is PostgreSQL {setting('server_version')}; {OLDEST_MAJOR} or newer is needed.")
     if setting("wal_level") == "minimal":
         wrong.append("ALTER SYSTEM SET wal_level = 'replica';")
     for name in ("max_wal_senders", "max_replication_slots"):

@@ -16,6 +16,9 @@ class ExitCode(IntEnum):
     UNKNOWN = 4
 
 
+INTERRUPTED: Final = 130
+"""What a shell shows for a program that Ctrl-C ended."""
+
 HELP: Final = (
     "exit codes: 0 done or healthy; 1 refused or unhealthy, nothing changed; 2 usage; "
     "3 incomplete: something changed, what to run next is printed; 4 unknown"
