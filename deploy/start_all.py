@@ -80,7 +80,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--users", type=int, default=1_000_000, metavar="N", help="users to seed (default: 1,000,000)")
     parser.add_argument(
         "--profile",
-        choices=["replication", "master-only"],
+        choices=["replication", "observe", "master-only"],
         default="replication",
         help="where reads go (default: %(default)s)",
     )

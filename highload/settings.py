@@ -117,6 +117,11 @@ ROUTERS = {
     "PROBE_TIMEOUT_SECONDS": env.float("HIGHLOAD_PROBE_TIMEOUT_SECONDS", 0.5),
     "MAX_LAG_BYTES": env.int("HIGHLOAD_MAX_LAG_BYTES", 64 * 1024 * 1024),
     "MAX_LAG_SECONDS": env.float("HIGHLOAD_MAX_LAG_SECONDS", 5.0),
+    "CONSISTENCY_TOKENS": env.bool("HIGHLOAD_CONSISTENCY_TOKENS", True),
+    "TOKEN_COOKIE_SECURE": HTTPS,
+    "MAX_WAIT_SECONDS": env.float("HIGHLOAD_MAX_WAIT_SECONDS", 0.1),
+    "PRIMARY_READS_PER_SECOND": env.float("HIGHLOAD_PRIMARY_READS_PER_SECOND", 200.0),
+    "SERVER_TIMING": env.bool("HIGHLOAD_SERVER_TIMING", False),
     "HISTORY_FILE": env.str("HIGHLOAD_HISTORY_FILE", str(STATE_DIR / "history.json") if STATE_DIR.is_dir() else ""),
     "SYSTEM_IDENTIFIER": env.int("HIGHLOAD_SYSTEM_IDENTIFIER", None),
 }
@@ -143,6 +148,8 @@ SIMPLE_JWT = {
     "ALGORITHM": "HS256",
     "ACCESS_TOKEN_LIFETIME": timedelta(seconds=env.int("HIGHLOAD_TOKEN_LIFETIME_SECONDS", 3600)),
     "USER_ID_CLAIM": "sub",
+    # Clocks of several application hosts differ.
+    "LEEWAY": timedelta(minutes=3),
 }
 
 # ── HTTP interface ─────────────────────────────────────────────────────────────────────────────────

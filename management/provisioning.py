@@ -14,6 +14,13 @@ from management.credentials import Login
 from management.synchronous import SynchronousReplication
 
 _EXTENSIONS: Final = ("pg_stat_statements",)
+# Shows one kind of file and takes a number: pg_read_file() itself would show the whole data directory.
+_TIMELINE_HISTORY: Final = """
+CREATE OR REPLACE FUNCTION public.highload_timeline_history(timeline int) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+AS $$ SELECT pg_read_file('pg_wal/' || lpad(upper(to_hex(timeline)), 8, '0') || '.history', 0, 1048576, true) $$;
+REVOKE ALL ON FUNCTION public.highload_timeline_history(int) FROM PUBLIC
+"""
 
 
 def ensure_role(
@@ -43,6 +50,12 @@ def ensure_monitor(connection: psycopg.Connection[Any], login: Login, *, keep_ex
     """The prober's role: it may see statistics and nothing of the data."""
     ensure_role(connection, login, attributes="NOREPLICATION CONNECTION LIMIT 60", keep_existing=keep_existing)
     connection.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(login.role)))
+    connection.execute(_TIMELINE_HISTORY)
+    connection.execute(
+        sql.SQL("GRANT EXECUTE ON FUNCTION public.highload_timeline_history(int) TO {}").format(
+            sql.Identifier(login.role)
+        )
+    )
 
 
 def ensure_database(connection: psycopg.Connection[Any], *, name: str, owner: str, monitor: str) -> None:

@@ -90,6 +90,7 @@ def _check_limits(conf: RoutingSettings) -> list[CheckMessage]:
         "MAX_LAG_BYTES": conf.max_lag_bytes,
         "MAX_LAG_SECONDS": conf.max_lag_seconds,
         "READMIT_AFTER": conf.readmit_after,
+        "PRIMARY_READS_PER_SECOND": conf.primary_reads_per_second,
     }
     for name, value in positive.items():
         if value <= 0:
@@ -102,6 +103,10 @@ def _check_limits(conf: RoutingSettings) -> list[CheckMessage]:
                 hint="Lag is known only as finely as the nodes are probed.",
                 id="routers.E009",
             )
+        )
+    if conf.max_wait_seconds < 0:
+        found.append(
+            Error(f"ROUTERS['MAX_WAIT_SECONDS'] is {conf.max_wait_seconds}.", hint="0 waits never.", id="routers.E008")
         )
     return found
 

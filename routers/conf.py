@@ -21,6 +21,8 @@ class Profile(StrEnum):
     """Where reads go."""
 
     MASTER_ONLY = "master-only"
+    OBSERVE = "observe"
+    """Decides and counts as `replication` does, and reads the primary all the same."""
     REPLICATION = "replication"
 
 
@@ -44,6 +46,19 @@ class RoutingSettings:
     max_lag_bytes: int = 64 * 1024 * 1024
     max_lag_seconds: float = 5.0
     readmit_after: int = 2
+    """Answers in a row after which a node that was away may serve again."""
+    consistency_tokens: bool = True
+    """Whether clients are given tokens, and their tokens honoured."""
+    token_cookie: str = "consistency_token"  # noqa: S105 - a name
+    """Name of the token's cookie. Empty: only the header is used."""
+    token_cookie_secure: bool = False
+    """Whether the cookie travels over HTTPS only."""
+    max_wait_seconds: float = 0.1
+    """How long a read waits for a replica to reach what its client has seen, before it goes to the primary."""
+    primary_reads_per_second: float = 200.0
+    """Requests a second of one process that may read the primary because no replica can serve them."""
+    server_timing: bool = False
+    """Whether answers name the node and the reason in the header `Server-Timing`."""
     history_file: str = ""
     """Where the newest timeline is remembered over restarts. Empty: it is not."""
     system_identifier: int | None = None
@@ -90,11 +105,13 @@ def cluster_databases(*, nodes: dict[str, dict[str, Any]], common: dict[str, Any
     """
     options = {"connect_timeout": 2, "tcp_user_timeout": 5000, **common.get("OPTIONS", {})}
     shared = {"ENGINE": "routers.backend", "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True, **common}
+    # A read that finds its connection dead is run elsewhere; asking first would cost a round trip each time.
     databases = {
         alias: {
             **shared,
             **own,
             "ATOMIC_REQUESTS": False,
+            "CONN_HEALTH_CHECKS": False,
             # A mirror in tests: the test database is made once, on the primary, and replicated.
             "TEST": {"MIRROR": PRIMARY_ALIAS},
             "OPTIONS": _read_only({**options, **own.get("OPTIONS", {})}),

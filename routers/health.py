@@ -16,18 +16,19 @@ from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.conf import settings
 from django.core.signals import setting_changed
 
-from routers import metrics
+from routers import metrics, open_connections
 from routers.conf import RoutingSettings, routing_settings
 from routers.lag import PrimaryHistory
+from routers.lsn import Lsn
 from routers.memory import KnownHistory, read_history, remember_history
 from routers.node import Answer, NodeStatus, Role, Topology, Unreachable
 from routers.probe import ProbeFailed, Prober
-from routers.topology import assess, find_primary
+from routers.topology import Cuts, assess, connections_to_cut, find_primary
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,9 @@ class HealthMonitor:
         self._answers: dict[str, Answer] = {alias: Unreachable("not asked yet") for alias in conninfos}
         # The first answer counts in full: nothing has failed yet.
         self._answers_in_a_row = dict.fromkeys(conninfos, conf.readmit_after - 1)
+        self._misses = dict.fromkeys(conninfos, 0)
+        self._marks: dict[str, Lsn] = {}
+        """What a node that was away must have replayed before it serves again."""
         self._highest_timelines = dict.fromkeys(conninfos, 0)
         self._history = PrimaryHistory()
         # The first node to answer must not say which cluster this is: judge when all were asked.
@@ -73,14 +77,18 @@ class HealthMonitor:
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Start probing and wait for the first round, at most twice the probe timeout."""
+        """Start probing and wait for the first two rounds, each at most twice the probe timeout."""
         self._thread.start()
         self.refresh()
         with self._lock:
             self._is_first_round = False
-            if self._is_first_round:
-                return
             self._topology = self._reassess(self._topology)
+            # A replica that has just crashed may still show less than it did to others: see it catch up once.
+            self._marks = dict.fromkeys(self._answers, self._newest_position())
+            self._topology = self._reassess(self._topology)
+            is_ready = len(self._topology.good_replicas) + 1 >= len(self._answers)
+        if not is_ready:
+            self.refresh()
         metrics.show_topology(self._topology)
 
     def stop(self) -> None:
@@ -107,10 +115,29 @@ class HealthMonitor:
             logger.warning("the nodes were not all asked in time; the last snapshot stands")
         return self._topology
 
+    def ask_soon(self, alias: str) -> None:
+        """Ask a node out of turn, because something about it is in doubt. Does not wait."""
+        if self.is_alive:
+            asyncio.run_coroutine_threadsafe(self._ask(alias), self._loop)
+
     def suspect(self, alias: str, reason: str) -> None:
         """Eject a node at once, because a query on it has just failed. Probing readmits it."""
         logger.warning("node %s ejected: %s", alias, reason)
+        metrics.EJECTIONS.labels(alias).inc()
         self._record(alias, Unreachable(reason))
+
+    def learn_timeline(self, timeline: int) -> Topology:
+        """A client's token shows that a newer timeline exists: trust no primary of an older one. Asks every node."""
+        topology = self.refresh()
+        if timeline <= topology.timeline:
+            return topology
+        logger.warning("a client has seen timeline %s; this process knew %s", timeline, topology.timeline)
+        with self._lock:
+            previous = self._topology
+            self._topology = self._reassess(replace(previous, timeline=max(timeline, previous.timeline)))
+            cuts = connections_to_cut(previous, self._topology, self._misses)
+        _carry_out(cuts)
+        return self._topology
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -153,10 +180,40 @@ class HealthMonitor:
     def _record(self, alias: str, answer: Answer) -> None:
         with self._lock:
             self._answers[alias] = self._with_known_timeline(alias, answer)
-            reached = not isinstance(answer, Unreachable)
-            self._answers_in_a_row[alias] = self._answers_in_a_row[alias] + 1 if reached else 0
-            self._topology = self._reassess(self._topology)
+            self._count(alias, answer)
+            if self._is_first_round:
+                return
+            previous, self._topology = self._topology, self._reassess(self._topology)
+            cuts = connections_to_cut(previous, self._topology, self._misses)
+        _carry_out(cuts)
         metrics.show_topology(self._topology)
+
+    def _count(self, alias: str, answer: Answer) -> None:
+        if isinstance(answer, Unreachable):
+            self._answers_in_a_row[alias] = 0
+            self._misses[alias] += 1
+            self._marks.pop(alias, None)
+            return
+        if self._misses[alias] and not self._is_first_round:
+            self._marks[alias] = self._newest_position()
+        self._misses[alias] = 0
+        self._answers_in_a_row[alias] += 1
+        mark = self._marks.get(alias)
+        if mark is not None and answer.lsn >= mark:
+            del self._marks[alias]
+
+    def _newest_position(self) -> Lsn:
+        """The furthest that this cluster is known to be."""
+        members = [answer.lsn for answer in self._answers.values() if self._is_member(answer)]
+        return max([self._history.newest or Lsn(0), *members])
+
+    def _is_member(self, answer: Answer) -> TypeGuard[NodeStatus]:
+        known = self._topology
+        return (
+            isinstance(answer, NodeStatus)
+            and answer.system_identifier == known.system_identifier
+            and answer.timeline == known.timeline
+        )
 
     def _with_known_timeline(self, alias: str, answer: Answer) -> Answer:
         """A replica cut off from the primary no longer shows the timeline it streamed: remember it."""
@@ -171,6 +228,8 @@ class HealthMonitor:
         leadership = find_primary(previous, self._answers)
         if leadership.timeline != previous.timeline:
             self._history.clear()
+            # Positions of the old timeline may never be reached on the new one.
+            self._marks = dict.fromkeys(self._marks, Lsn(0))
             if self._history_file and leadership.system_identifier is not None:
                 remember_history(self._history_file, KnownHistory(leadership.system_identifier, leadership.timeline))
         leader = self._answers.get(leadership.primary or "")
@@ -192,9 +251,19 @@ class HealthMonitor:
             leadership=leadership,
             history=self._history,
             answers_in_a_row=self._answers_in_a_row,
+            marks=self._marks,
             limits=self._conf.limits,
             now=now,
         )
+
+
+def _carry_out(cuts: Cuts) -> None:
+    for alias in cuts.reads:
+        open_connections.cut_reads(alias)
+    for alias in cuts.writes:
+        open_connections.cut_writes(alias)
+    for alias in cuts.commits:
+        open_connections.cut_commits(alias)
 
 
 _monitor: HealthMonitor | None = None

@@ -13,6 +13,19 @@ PRIMARY_CHANGES = Counter("routers_primary_changes_total", "Times this process s
 STALE_CONNECTIONS = Counter(
     "routers_stale_connections_closed_total", "Connections closed because their node changed its role.", ["alias"]
 )
+OBSERVED = Counter(
+    "routers_observed_total", "In the profile observe: decisions that were not followed.", ["alias", "reason"]
+)
+TOKENS = Counter("routers_tokens_total", "Consistency tokens that came or were given.", ["event"])
+ANSWERS = Counter("routers_flagged_answers_total", "Answers that say they may be stale or miss a write.", ["status"])
+FAILOVERS = Counter("routers_failovers_total", "Reads run on another node after one failed them.", ["alias", "failure"])
+EJECTIONS = Counter("routers_ejections_total", "Nodes ejected because a query on them failed.", ["alias"])
+WAIT_SECONDS = Histogram(
+    "routers_wait_seconds",
+    "Time a read waited for a replica to catch up with its client.",
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
+)
+SHED = Counter("routers_reads_shed_total", "Reads refused because the primary's budget for them was spent.")
 WRITES_REFUSED = Counter("routers_primary_unavailable_total", "Requests answered 503 because no primary was known.")
 PROBE_SECONDS = Histogram(
     "routers_probe_seconds",

@@ -12,8 +12,12 @@ from typing import Any, Final
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
 from routers import metrics, request_state
-from routers.errors import PrimaryUnavailable
+from routers.conf import PRIMARY_ALIAS, RoutingSettings, routing_settings
+from routers.consistency import next_token, read_token
+from routers.errors import PrimaryOverloaded, PrimaryUnavailable
 from routers.failures import is_node_failure
+from routers.request_state import Scope
+from routers.token import Token, sign
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +25,10 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """RFC 9110 §9.2.1, Safe Methods."""
 READS_ONLY_ATTRIBUTE: Final = "reads_only"
 """A view class that sets this to True promises that its unsafe methods write nothing."""
+MAY_BE_STALE_ATTRIBUTE: Final = "may_be_stale"
+"""A view class that sets this to True prefers an old answer to none when the primary is over its budget."""
+TOKEN_HEADER: Final = "Consistency-Token"  # noqa: S105 - a name
+STATUS_HEADER: Final = "Consistency-Status"
 RETRY_AFTER_SECONDS: Final = 2
 
 
@@ -31,19 +39,29 @@ class RoutingMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Serve the request inside its scope."""
-        with request_state.scope(pinned=request.method not in SAFE_METHODS):
-            return self._get_response(request)
+        """Serve the request inside its scope, and hand the client's token on."""
+        conf = routing_settings()
+        token = _brought(request, conf) if conf.consistency_tokens else None
+        with request_state.scope(pinned=request.method not in SAFE_METHODS, token=token) as scope:
+            response = self._get_response(request)
+            _hand_on(response, scope, conf)
+            return response
 
     def process_view(self, request: HttpRequest, view: Callable[..., Any], *_: Any) -> None:
         """Let the reads of a view that declares `reads_only` go to a replica."""
         view_class = getattr(view, "cls", None) or getattr(view, "view_class", None)
         scope = request_state.current_scope()
-        if scope is not None and getattr(view_class, READS_ONLY_ATTRIBUTE, False):
+        if scope is None:
+            return
+        if getattr(view_class, READS_ONLY_ATTRIBUTE, False):
             scope.pinned = False
+        scope.may_be_stale = getattr(view_class, MAY_BE_STALE_ATTRIBUTE, False)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponseBase | None:
         """Turn the failure of a node into 503 with Retry-After, and leave every other error alone."""
+        if isinstance(error, PrimaryOverloaded):
+            logger.warning("%s %s: %s", request.method, request.path, error)
+            return unavailable("Overloaded", "No replica can serve this read now, and the primary is busy.")
         if isinstance(error, PrimaryUnavailable):
             metrics.WRITES_REFUSED.inc()
             logger.warning("%s %s: %s", request.method, request.path, error)
@@ -57,6 +75,30 @@ class RoutingMiddleware:
                 detail += " Whether the change was made is unknown: look before you repeat it."
             return unavailable("Node failed", detail)
         return None
+
+
+def _brought(request: HttpRequest, conf: RoutingSettings) -> Token | None:
+    """What the client has seen, by its header and its cookie together: a browser sends both."""
+    by_header = read_token(request.headers.get(TOKEN_HEADER, ""))
+    by_cookie = read_token(request.COOKIES.get(conf.token_cookie, "")) if conf.token_cookie else None
+    if by_header is None or by_cookie is None:
+        return by_header or by_cookie
+    return by_header.merged(by_cookie, several_nodes=PRIMARY_ALIAS)
+
+
+def _hand_on(response: HttpResponseBase, scope: Scope, conf: RoutingSettings) -> None:
+    """Tell the client what its next request must not fall behind, and the truth about this answer."""
+    token = next_token(scope)
+    if token is not None and token != scope.token:
+        text = sign(token)
+        response.headers[TOKEN_HEADER] = text
+        if conf.token_cookie:
+            response.set_cookie(conf.token_cookie, text, httponly=True, samesite="Lax", secure=conf.token_cookie_secure)
+        metrics.TOKENS.labels("given").inc()
+    if scope.truth is not None:
+        response.headers[STATUS_HEADER] = scope.truth.value
+    if conf.server_timing and scope.reason:
+        response.headers["Server-Timing"] = f'db;desc="{scope.node or PRIMARY_ALIAS} {scope.reason}"'
 
 
 def unavailable(title: str, detail: str, **members: Any) -> JsonResponse:

@@ -50,6 +50,16 @@ class NodeStatus:
     """Whether the WAL receiver is connected. False also when the probing role may not see it."""
     replay_age_seconds: float | None = None
     """Age of the last replayed commit by the node's clock. None if none was replayed. Grows while idle."""
+    synchronous_replicas: int | None = None
+    """On a primary whose commits wait for replicas: how many of them are connected. None: they wait for none,
+    or the probing role may not see it."""
+    switches: Mapping[int, Lsn] | None = None
+    """On a primary: where each older timeline of its history ended. None if it could not be asked."""
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a commit would wait for a replica that is not there."""
+        return self.synchronous_replicas == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,10 @@ class Topology:
     system_identifier: int | None = None
     timeline: int = 0
     """The highest timeline this cluster has shown. A node of an older one is never its primary."""
+    switches: Mapping[int, Lsn] = field(default_factory=lambda: MappingProxyType({}))
+    """Where each older timeline of the cluster's history ended. What is missing was never part of it, or is unknown."""
+    is_stuck: bool = False
+    """Whether commits on the primary wait for replicas that are not there."""
 
     def incarnation_of(self, alias: str) -> int | None:
         """The incarnation of a node, or None for an alias that is not a node."""

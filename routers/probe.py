@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
+import re
 import socket
-from typing import Any, Final
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+from typing import Any, Final, TypeVar
 
 import psycopg
 
 from routers.lsn import Lsn
 from routers.node import NodeStatus, Role
+
+logger = logging.getLogger(__name__)
 
 # The timeline of a primary is in the name of its current WAL file: pg_control_checkpoint() still shows
 # the old one after a promotion. A replica's is the newest of what it receives and what it has recorded.
@@ -30,10 +36,23 @@ SELECT pg_is_in_recovery(),
        CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END::text,
        pg_last_wal_receive_lsn()::text,
        coalesce(receiver.status = 'streaming', false),
-       extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8
+       extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8,
+       CASE WHEN NOT pg_is_in_recovery()
+                 AND current_setting('synchronous_standby_names') <> ''
+                 AND pg_has_role('pg_read_all_stats', 'USAGE')
+            THEN (SELECT count(*) FROM pg_stat_get_wal_senders() AS sender
+                  WHERE sender.sync_state IN ('sync', 'quorum'))
+       END
 FROM (SELECT 1) AS one
 LEFT JOIN pg_stat_wal_receiver AS receiver ON true
 """
+# Made by `setup_replication`: reading the file itself needs a right that would open the whole data directory.
+_HISTORY_SQL: Final = "SELECT public.highload_timeline_history(%s)"
+_HISTORY_LINE: Final = re.compile(r"^\s*(\d+)\s+([0-9A-Fa-f]+/[0-9A-Fa-f]+)", re.MULTILINE)
+
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+T = TypeVar("T")
 
 
 class ProbeFailed(Exception):
@@ -46,7 +65,8 @@ class Prober:
     def __init__(self, conninfo: dict[str, Any], *, timeout_seconds: float) -> None:
         self._conninfo = conninfo
         self._timeout_seconds = timeout_seconds
-        self._connection: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
+        self._connection: Connection | None = None
+        self._switches: dict[int, Mapping[int, Lsn] | None] = {}
 
     async def probe(self) -> NodeStatus:
         """Ask the node. Takes at most twice the timeout: to connect, and to answer.
@@ -57,7 +77,13 @@ class Prober:
         try:
             if self._connection is None:
                 self._connection = await asyncio.wait_for(self._connect(), self._timeout_seconds)
-            return await self._ask(self._connection)
+            status = await self._ask(self._connection, _query)
+            if status.role is Role.REPLICA:
+                return status
+            if status.timeline not in self._switches:
+                # Once for each timeline: a history never changes.
+                self._switches = {status.timeline: await self._ask_history(self._connection, status.timeline)}
+            return replace(status, switches=self._switches[status.timeline])
         except TimeoutError as error:
             await self.close()
             raise ProbeFailed(f"no answer within {self._timeout_seconds} s") from error
@@ -71,11 +97,22 @@ class Prober:
         if connection is not None:
             await connection.close()
 
-    async def _connect(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+    async def _connect(self) -> Connection:
         return await psycopg.AsyncConnection.connect(**self._conninfo, autocommit=True, prepare_threshold=0)
 
-    async def _ask(self, connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> NodeStatus:
-        query = asyncio.ensure_future(_query(connection))
+    async def _ask_history(self, connection: Connection, timeline: int) -> Mapping[int, Lsn] | None:
+        """Where each older timeline ended. None if this role may not ask, or the function is missing."""
+        try:
+            return await self._ask(connection, lambda connection: _query_history(connection, timeline))
+        except (psycopg.errors.UndefinedFunction, psycopg.errors.InsufficientPrivilege) as error:
+            logger.warning(
+                "the ends of older timelines are unknown (%s); `manage.py setup_replication` makes the function",
+                " ".join(str(error).split()),
+            )
+            return None
+
+    async def _ask(self, connection: Connection, question: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
+        query = asyncio.ensure_future(question(connection))
         done, _ = await asyncio.wait({query}, timeout=self._timeout_seconds)
         if not done:
             # Cancelling would make psycopg ask the silent node to cancel, and wait. A socket that is
@@ -87,11 +124,11 @@ class Prober:
         return query.result()
 
 
-async def _query(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> NodeStatus:
+async def _query(connection: Connection) -> NodeStatus:
     row = await (await connection.execute(_SQL)).fetchone()
     if row is None:
         raise ValueError("the probe returned no row")
-    in_recovery, system_identifier, timeline, lsn, receive_lsn, is_streaming, replay_age_seconds = row
+    in_recovery, system_identifier, timeline, lsn, receive_lsn, is_streaming, replay_age_seconds, synchronous = row
     return NodeStatus(
         role=Role.REPLICA if in_recovery else Role.PRIMARY,
         system_identifier=system_identifier,
@@ -101,7 +138,16 @@ async def _query(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> NodeSt
         receive_lsn=Lsn.parse(receive_lsn) if in_recovery and receive_lsn else None,
         is_streaming=is_streaming,
         replay_age_seconds=replay_age_seconds,
+        synchronous_replicas=synchronous,
     )
+
+
+async def _query_history(connection: Connection, timeline: int) -> Mapping[int, Lsn]:
+    """Format: PostgreSQL source, src/backend/access/transam/timeline.c, readTimeLineHistory()."""
+    row = await (await connection.execute(_HISTORY_SQL, [timeline])).fetchone()
+    # The first timeline has no history file.
+    text = row[0] if row and row[0] else ""
+    return {int(match[1]): Lsn.parse(match[2]) for match in _HISTORY_LINE.finditer(text)}
 
 
 def _shut_down(descriptor: int) -> None:

@@ -1,4 +1,4 @@
-"""The scope of a request or task: whether it may read replicas, from which, and whether it is pinned.
+"""The scope of a request or task: whether it may read replicas, from which, and what its client has seen.
 
 A ContextVar that is reset by token, so that nothing leaks to the next request on the thread.
 """
@@ -8,7 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from routers.requirement import Requirement
+from routers.token import Token
+
+
+class Truth(StrEnum):
+    """What an answer must say about itself: the header `Consistency-Status`."""
+
+    STALE = "stale"
+    """It may be older than what the client has written or seen: no node that has it can answer."""
+    POSSIBLY_LOST = "possibly-lost"
+    """What the client wrote or saw before a promotion may be gone."""
 
 
 @dataclass(slots=True)
@@ -18,9 +31,31 @@ class Scope:
     pinned: bool = False
     """Reads go to the primary: it has written, or is about to."""
     node: str | None = None
-    """The replica chosen at the first read, kept for the others. None before."""
+    """The alias chosen at the first read, kept for the others. None before."""
     outer: Scope | None = None
     """The scope around this one."""
+    token: Token | None = None
+    """What the client brought."""
+    requirement: Requirement | None = None
+    """What the token demands of the nodes. None until the first read asks."""
+    may_be_stale: bool = False
+    """The view prefers an old answer to none."""
+    written_on: int | None = None
+    """Timeline of the primary that committed a change last. None: nothing was written."""
+    has_read_primary: bool = False
+    """Ordinary reads went to the primary."""
+    is_reading_default: bool = False
+    """A read was routed to `default`: if that fails, another node may answer it."""
+    has_read_node: bool = False
+    """Rows of `node` were handed out: another node must not show less."""
+    timeline: int = 0
+    """The cluster's when the node was chosen."""
+    failed: set[str] = field(default_factory=set)
+    """Aliases that failed a read of this scope."""
+    truth: Truth | None = None
+    """What the answer must say about itself. None: nothing special."""
+    reason: str = ""
+    """Why the last read went where it went."""
 
 
 _scope: ContextVar[Scope | None] = ContextVar("routers_scope", default=None)
@@ -32,14 +67,25 @@ def current_scope() -> Scope | None:
 
 
 @contextmanager
-def scope(*, pinned: bool = False) -> Iterator[Scope]:
-    """Open a scope whose reads may go to a replica, unless `pinned`. Nests; restores on exit."""
-    opened = Scope(pinned=pinned, outer=_scope.get())
-    token = _scope.set(opened)
+def scope(*, pinned: bool = False, token: Token | None = None) -> Iterator[Scope]:
+    """Open a scope whose reads may go to a replica, unless `pinned`. Nests; restores on exit.
+
+    Args:
+        pinned: Reads go to the primary.
+        token: What its reads must not fall behind. None: what the scope around it must not.
+    """
+    outer = _scope.get()
+    opened = Scope(pinned=pinned, outer=outer, token=token or (outer.token if outer else None))
+    if outer is not None and not pinned and token is None and outer.has_read_node:
+        # One page, one node.
+        opened.node, opened.timeline, opened.requirement = outer.node, outer.timeline, outer.requirement
+    reset = _scope.set(opened)
     try:
         yield opened
     finally:
-        _scope.reset(token)
+        _scope.reset(reset)
+        if outer is not None:
+            _tell_outer(outer, opened)
 
 
 @contextmanager
@@ -62,3 +108,25 @@ def pin_to_primary() -> None:
     while opened is not None:
         opened.pinned = True
         opened = opened.outer
+
+
+def note_write(timeline: int) -> None:
+    """A change was committed on this timeline, in the current scope and so in those around it."""
+    opened = _scope.get()
+    while opened is not None:
+        opened.written_on = timeline
+        opened = opened.outer
+
+
+def _tell_outer(outer: Scope, inner: Scope) -> None:
+    """What was seen inside was seen by the client of the scope around it."""
+    outer.has_read_primary |= inner.has_read_primary
+    outer.truth = outer.truth or inner.truth
+    if not inner.has_read_node or inner.node == outer.node:
+        return
+    if outer.node is None:
+        outer.node, outer.timeline, outer.requirement = inner.node, inner.timeline, inner.requirement
+        outer.has_read_node = True
+    else:
+        # Two nodes were read: only a position of the primary covers both.
+        outer.has_read_primary = True

@@ -1,38 +1,56 @@
-"""The class for `DATABASE_ROUTERS`. Asks the scope, the snapshot and the settings; runs no query."""
+"""The class for `DATABASE_ROUTERS`. Asks the scope, the snapshot and the settings."""
 
 from __future__ import annotations
 
-from itertools import count
-from random import randrange
-from typing import Any, Final
+from functools import cache
+from typing import Any
 
 from django.db import connections
 from django.db.models import Model
+from prometheus_client import Counter
 
-from routers import health, metrics
+from routers import health, metrics, placement
 from routers.conf import PRIMARY_ALIAS, Profile, RoutingSettings, routing_settings
-from routers.request_state import current_scope, pin_to_primary
-from routers.selection import Choice, Reason, choose_read_node, may_keep
+from routers.errors import PrimaryUnavailable
+from routers.request_state import Scope, current_scope, pin_to_primary
+from routers.selection import Choice, Reason, may_keep
 
 
 class PrimaryReplicaRouter:
     """Reads of a request go to one good replica, everything else to the primary."""
 
-    def __init__(self) -> None:
-        # Each process starts at a random turn, so that many do not all begin with the same replica.
-        self._turns: Final = count(randrange(1024))  # noqa: S311 - load balancing, not cryptography
-
     def db_for_read(self, model: type[Model], **hints: Any) -> str:
-        """The alias a read of `model` goes to. Microseconds; blocks only for a process's first snapshot."""
-        alias, reason = self._decide(routing_settings(), model, hints.get("instance"))
-        chosen = alias or PRIMARY_ALIAS
-        metrics.DECISIONS.labels(chosen, reason.value).inc()
+        """The alias a read of `model` goes to. Microseconds, and no query, unless a token demands one.
+
+        Raises:
+            PrimaryOverloaded: No replica can serve it, and the primary's budget is spent.
+        """
+        conf, scope = routing_settings(), current_scope()
+        choice = _decide(conf, scope, model, hints.get("instance"))
+        chosen = choice.alias or PRIMARY_ALIAS
+        _counter(chosen, choice.reason).inc()
+        if scope is not None:
+            scope.reason = choice.reason
+            scope.is_reading_default = chosen == PRIMARY_ALIAS
         return chosen
 
     def db_for_write(self, model: type[Model], **hints: Any) -> str:
-        """Always the primary. None would fall back to the instance's own alias: a write to a replica."""
-        pin_to_primary()
-        metrics.DECISIONS.labels(PRIMARY_ALIAS, Reason.WRITE.value).inc()
+        """Always the primary. None would fall back to the instance's own alias: a write to a replica.
+
+        Raises:
+            PrimaryUnavailable: In a request, while the commit would wait for replicas that are not there.
+        """
+        conf, scope = routing_settings(), current_scope()
+        if scope is not None:
+            pin_to_primary()
+            # A refused write shows the primary's state too: "this name is taken".
+            scope.has_read_primary |= conf.profile is Profile.REPLICATION
+            if health.topology().is_stuck:
+                raise PrimaryUnavailable(
+                    f"{health.topology().primary} has no synchronous replica: a commit would wait until one is back; "
+                    "`manage.py setup_replication` brings it back or takes it off the list"
+                )
+        _counter(PRIMARY_ALIAS, Reason.WRITE).inc()
         return PRIMARY_ALIAS
 
     def allow_relation(self, obj1: Model, obj2: Model, **hints: Any) -> bool | None:
@@ -44,25 +62,52 @@ class PrimaryReplicaRouter:
         """Never on a node's alias: replicas receive the schema by replication."""
         return False if db in routing_settings().nodes else None
 
-    def _decide(self, conf: RoutingSettings, model: type[Model], instance: Model | None) -> Choice:
-        scope = current_scope()
-        if conf.profile is Profile.MASTER_ONLY:
-            return Choice(None, Reason.MASTER_ONLY)
-        if instance is not None and instance._state.db == PRIMARY_ALIAS:
-            return Choice(None, Reason.INSTANCE_OF_PRIMARY)
-        if scope is None:
-            return Choice(None, Reason.OUTSIDE_REQUEST)
-        if scope.pinned:
-            return Choice(None, Reason.PINNED)
-        if connections[PRIMARY_ALIAS].in_atomic_block:
-            return Choice(None, Reason.IN_TRANSACTION)
-        if model._meta.app_label in conf.primary_apps:
-            return Choice(None, Reason.PRIMARY_APP)
-        topology = health.topology()
-        if scope.node is not None and may_keep(topology, scope.node):
-            return Choice(scope.node, Reason.SAME_NODE)
-        choice = choose_read_node(topology, turn=next(self._turns))
-        scope.node = choice.alias
-        # One page never comes from two points in time: what began on the primary stays there.
-        scope.pinned = choice.reason is Reason.NO_GOOD_REPLICA
-        return choice
+
+def _decide(conf: RoutingSettings, scope: Scope | None, model: type[Model], instance: Model | None) -> Choice:
+    if conf.profile is Profile.MASTER_ONLY:
+        return Choice(None, Reason.MASTER_ONLY)
+    if scope is None:
+        return Choice(None, Reason.OUTSIDE_REQUEST)
+    kept = _kept_on_primary(conf, scope, model, instance)
+    if kept is not None:
+        return Choice(None, kept)
+    if conf.profile is Profile.OBSERVE:
+        observed = placement.observe(scope)
+        metrics.OBSERVED.labels(observed.alias or PRIMARY_ALIAS, observed.reason.value).inc()
+        return Choice(None, Reason.OBSERVED)
+    choice = _keep_or_place(conf, scope)
+    scope.has_read_primary |= choice.alias is None
+    return choice
+
+
+def _kept_on_primary(conf: RoutingSettings, scope: Scope, model: type[Model], instance: Model | None) -> Reason | None:
+    """Why this read must be answered by the primary. None: any node may."""
+    if scope.pinned:
+        reason = Reason.PINNED
+    elif connections[PRIMARY_ALIAS].in_atomic_block:
+        reason = Reason.IN_TRANSACTION
+    elif model._meta.app_label in conf.primary_apps:
+        # Without a primary the freshest replica is better than an error page.
+        return Reason.PRIMARY_APP if health.topology().primary is not None else None
+    elif instance is not None and instance._state.db == PRIMARY_ALIAS and conf.profile is Profile.REPLICATION:
+        reason = Reason.INSTANCE_OF_PRIMARY
+    else:
+        return None
+    scope.has_read_primary = conf.profile is Profile.REPLICATION
+    return reason
+
+
+def _keep_or_place(conf: RoutingSettings, scope: Scope) -> Choice:
+    if scope.node is None:
+        return placement.place(scope, conf)
+    if scope.node == PRIMARY_ALIAS:
+        return Choice(None, Reason.SAME_NODE)
+    if may_keep(health.topology(), scope.node):
+        return Choice(scope.node, Reason.SAME_NODE)
+    return placement.move(scope, conf)
+
+
+@cache
+def _counter(alias: str, reason: Reason) -> Counter:
+    """The labels are few; looking them up anew would cost more than the decision."""
+    return metrics.DECISIONS.labels(alias, reason.value)

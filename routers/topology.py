@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from routers.lag import PrimaryHistory
+from routers.lsn import Lsn
 from routers.node import Answer, Condition, Node, NodeStatus, Role, Topology, Unreachable
 
 
@@ -20,6 +21,22 @@ class Limits:
     max_lag_seconds: float
     readmit_after: int
     """Answers in a row a node must give after it was unreachable."""
+
+
+_BACK_WITHIN = 0.5
+"""A replica that lagged is good again at half the limit, so that it does not come and go at the limit itself."""
+
+
+_MISSES_OF_A_PRIMARY = 2
+
+
+class Cuts(NamedTuple):
+    """Aliases whose open connections are to be cut, by what runs on them."""
+
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    commits: tuple[str, ...]
+    """Only those that wait in a commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +78,23 @@ def assess(  # noqa: PLR0913 - each is one independent fact
     leadership: Leadership,
     history: PrimaryHistory,
     answers_in_a_row: Mapping[str, int],
+    marks: Mapping[str, Lsn],
     limits: Limits,
     now: float,
 ) -> Topology:
-    """The topology after the newest answers. `now` is monotonic seconds."""
+    """The topology after the newest answers.
+
+    Args:
+        previous: The one before.
+        answers: The newest answer of every node.
+        leadership: Who is the primary.
+        history: Where the primary was when.
+        answers_in_a_row: Since the node was last unreachable.
+        marks: What a returned replica must have replayed before it serves again: after a crash it may
+            show less than before.
+        limits: What makes a replica good.
+        now: Monotonic seconds.
+    """
     nodes = {}
     for alias, answer in answers.items():
         before = previous.nodes.get(alias)
@@ -73,7 +103,11 @@ def assess(  # noqa: PLR0913 - each is one independent fact
             nodes[alias] = Node(alias, Condition.UNREACHABLE, None, incarnation=incarnation, reason=answer.reason)
         else:
             lag = _lag(answer, history, now)
-            condition, reason = _judge(alias, answer, leadership, lag, answers_in_a_row.get(alias, 0), limits)
+            condition, reason = _membership(alias, answer, leadership) or (
+                _readiness(answer, answers_in_a_row.get(alias, 0), marks.get(alias), limits)
+                or _lateness(lag, limits, was_lagging=before is not None and before.condition is Condition.LAGGING)
+                or (Condition.GOOD, "")
+            )
             nodes[alias] = Node(alias, condition, answer, *lag, _incarnation(before, answer), reason)
     return Topology(
         nodes=MappingProxyType(nodes),
@@ -85,7 +119,53 @@ def assess(  # noqa: PLR0913 - each is one independent fact
         ),
         system_identifier=leadership.system_identifier,
         timeline=leadership.timeline,
+        switches=_switches(previous, answers, leadership),
+        # Once is a hiccup: a replica that restarts is back before anybody notices.
+        is_stuck=leadership.primary == previous.primary
+        and _is_stuck(previous.nodes.get(leadership.primary or ""))
+        and _is_stuck(nodes.get(leadership.primary or "")),
     )
+
+
+def connections_to_cut(before: Topology, after: Topology, misses: Mapping[str, int]) -> Cuts:
+    """Which nodes' open connections must not be waited on any longer.
+
+    Reads are run elsewhere, so one missed answer is enough. A write whose connection is cut has an unknown
+    end: only a second miss, or another primary, is worth that. A commit that waits for replicas which are
+    not there would wait for ever.
+    """
+    gone = [alias for alias, node in after.nodes.items() if node.condition is Condition.UNREACHABLE]
+    deposed = [
+        alias
+        for alias, node in after.nodes.items()
+        if alias == before.primary != after.primary and node.condition is not Condition.UNREACHABLE
+    ]
+    return Cuts(
+        reads=tuple(alias for alias in gone if misses.get(alias, 0) == 1),
+        writes=(*deposed, *(alias for alias in gone if misses.get(alias, 0) == _MISSES_OF_A_PRIMARY)),
+        commits=(after.primary,) if after.primary is not None and after.is_stuck else (),
+    )
+
+
+def _is_stuck(node: Node | None) -> bool:
+    return node is not None and node.status is not None and node.status.is_stuck
+
+
+def _switches(previous: Topology, answers: Mapping[str, Answer], leadership: Leadership) -> Mapping[int, Lsn]:
+    """Where the older timelines ended: as the primary's history says, or as far as was seen.
+
+    Without its history the last position of the new primary while it was a replica is taken: it had at
+    least replayed that before it was promoted.
+    """
+    leader = answers.get(leadership.primary or "")
+    if isinstance(leader, NodeStatus) and leader.switches is not None:
+        return MappingProxyType(dict(leader.switches))
+    if leadership.timeline == previous.timeline or not previous.timeline:
+        return previous.switches
+    promoted = previous.nodes.get(leadership.primary or "")
+    if promoted is None or promoted.status is None or promoted.status.role is Role.PRIMARY:
+        return MappingProxyType({})
+    return MappingProxyType({**previous.switches, previous.timeline: promoted.status.lsn})
 
 
 def _commonest_identifier(answers: Mapping[str, Answer]) -> int | None:
@@ -105,9 +185,11 @@ def _lag(status: NodeStatus, history: PrimaryHistory, now: float) -> _Lag:
     return _Lag(history.lag_bytes(status.lsn), seconds)
 
 
-def _judge(
-    alias: str, status: NodeStatus, leadership: Leadership, lag: _Lag, in_a_row: int, limits: Limits
-) -> tuple[Condition, str]:
+_Verdict = tuple[Condition, str]
+
+
+def _membership(alias: str, status: NodeStatus, leadership: Leadership) -> _Verdict | None:
+    """What the node is to this cluster. None: a replica that follows it."""
     if status.system_identifier != leadership.system_identifier:
         return (
             Condition.FOREIGN,
@@ -122,13 +204,26 @@ def _judge(
         )
     if status.timeline < leadership.timeline:
         return Condition.OLD_TIMELINE, f"follows timeline {status.timeline}, the cluster is on {leadership.timeline}"
+    return None
+
+
+def _readiness(status: NodeStatus, in_a_row: int, mark: Lsn | None, limits: Limits) -> _Verdict | None:
+    """Whether a replica that was away may serve again. None: it may."""
     if in_a_row < limits.readmit_after:
         return Condition.READMITTING, f"{in_a_row} of {limits.readmit_after} answers since it was unreachable"
-    if lag.bytes is not None and lag.bytes > limits.max_lag_bytes:
-        return Condition.LAGGING, f"{lag.bytes} bytes behind, the limit is {limits.max_lag_bytes}"
-    if lag.seconds is not None and lag.seconds > limits.max_lag_seconds:
-        return Condition.LAGGING, f"{lag.seconds:.1f} s behind, the limit is {limits.max_lag_seconds:.1f}"
-    return Condition.GOOD, ""
+    if mark is not None and status.lsn < mark:
+        return Condition.READMITTING, f"at {status.lsn}, has to reach {mark} before it serves again"
+    return None
+
+
+def _lateness(lag: _Lag, limits: Limits, *, was_lagging: bool) -> _Verdict | None:
+    """Whether a replica is too far behind. None: it is not."""
+    part = _BACK_WITHIN if was_lagging else 1.0
+    if lag.bytes is not None and lag.bytes > limits.max_lag_bytes * part:
+        return Condition.LAGGING, f"{lag.bytes} bytes behind, the limit is {limits.max_lag_bytes * part:.0f}"
+    if lag.seconds is not None and lag.seconds > limits.max_lag_seconds * part:
+        return Condition.LAGGING, f"{lag.seconds:.1f} s behind, the limit is {limits.max_lag_seconds * part:.1f}"
+    return None
 
 
 def _incarnation(before: Node | None, status: NodeStatus) -> int:

@@ -7,7 +7,7 @@ from django.views.decorators.http import require_safe
 
 from routers import health
 from routers.middleware import unavailable
-from routers.selection import Reason, choose_read_node
+from routers.selection import can_read
 
 
 @require_safe
@@ -20,10 +20,10 @@ def healthz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001 - Django's si
 def readyz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001 - Django's signature
     """200 if reads can be served, 503 if not; says for each node what routing thinks of it."""
     topology = health.topology()
-    can_read = choose_read_node(topology, turn=0).reason is not Reason.NO_NODE
+    is_readable = can_read(topology)
     shown = {
-        "reads": can_read,
-        "writes": topology.primary is not None,
+        "reads": is_readable,
+        "writes": topology.primary is not None and not topology.is_stuck,
         "primary": topology.primary,
         "timeline": topology.timeline,
         "nodes": {
@@ -36,6 +36,6 @@ def readyz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001 - Django's sig
             for node in topology.nodes.values()
         },
     }
-    if can_read:
+    if is_readable:
         return JsonResponse({"status": "ok", **shown})
     return unavailable("Not ready", "No node can serve reads.", **shown)

@@ -259,6 +259,8 @@ class TestReplicationProfile:
         system = make_system()
         with system.http as http:
             for _ in range(40):
+                # Each time another client: one client stays on the replica it has seen.
+                http.cookies.clear()
                 http.get("/v0/api/users/1")
             metrics = http.get("/metrics").text
         served = {line.split('"')[1] for line in metrics.splitlines() if line.startswith("routers_decisions_total")}

@@ -42,6 +42,7 @@ def observe(
         answers,
         leadership=leadership,
         history=known,
+        marks={},
         answers_in_a_row=in_a_row or dict.fromkeys(answers, 9),
         limits=LIMITS,
         now=now,

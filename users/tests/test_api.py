@@ -177,7 +177,7 @@ class TestToken:
             "not a token": "Bearer x",
             "another scheme": f"Basic {good}",
             "expired": "Bearer "
-            + jwt.encode({**claims, "exp": now - timedelta(seconds=1)}, settings.SECRET_KEY, algorithm="HS256"),
+            + jwt.encode({**claims, "exp": now - timedelta(minutes=4)}, settings.SECRET_KEY, algorithm="HS256"),
             "another key": "Bearer "
             + jwt.encode({**claims, "exp": now + timedelta(hours=1)}, "another-key" * 8, algorithm="HS256"),
             "unsigned": "Bearer " + jwt.encode({**claims, "exp": now + timedelta(hours=1)}, "", algorithm="none"),

@@ -1,0 +1,1 @@
+"""The history checker: loads a running system over HTTP, records every operation, and judges the record."""
