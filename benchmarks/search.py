@@ -70,15 +70,15 @@ def measure(cluster: Cluster, name: str, pairs: Iterable[Prefixes]) -> None:
 
 def first_page(first_name: str, last_name: str) -> str:
     """The statement the application runs, with its values filled in by the driver."""
-    import django  # noqa: PLC0415 - after the cluster exists
-    from django.apps import apps  # noqa: PLC0415
+    import django
+    from django.apps import apps
 
     if not apps.ready:
         django.setup()
-    from django.db import connection  # noqa: PLC0415
+    from django.db import connection
 
-    from users.models import User  # noqa: PLC0415
-    from users.selectors import matching_names  # noqa: PLC0415
+    from users.models import User
+    from users.selectors import matching_names
 
     people = matching_names(User.objects.filter(is_active=True), first_name=first_name, last_name=last_name)
     query, values = people.filter(pk__gt=0).order_by("pk")[:21].query.sql_with_params()
