@@ -90,13 +90,14 @@ class TestReadYourWrites:
 
 class TestJobs:
     def test_a_job_reads_no_less_than_what_queued_it(self, cluster):
-        with cluster.replay_paused("pg2"), scope():
-            User.objects.create(email="b@example.com", first_name="B", last_name="C")
-            token = consistency.current_token()
-        for _ in range(4):
-            with consistency.reading_no_older_than(token):
-                assert User.objects.filter(email="b@example.com").exists()
-                assert current_scope().node in {"pg3", "default"}
+        with cluster.replay_paused("pg2"):
+            with scope():
+                User.objects.create(email="b@example.com", first_name="B", last_name="C")
+                token = consistency.current_token()
+            for _ in range(4):
+                with consistency.reading_no_older_than(token):
+                    assert User.objects.filter(email="b@example.com").exists()
+                    assert current_scope().node in {"pg3", "default"}
 
     def test_inside_a_transaction_there_is_no_token_yet(self):
         with scope(), transaction.atomic():
