@@ -1,0 +1,77 @@
+"""Falling back to the primary within its budget, and what the answer says, on real replicas that are held back."""
+
+import pytest
+from django.test import Client
+
+from conftest import ALIASES
+from management.processes import wait_until
+from routers import health, placement
+from routers.errors import PrimaryOverloaded
+from routers.request_state import Truth, scope
+from routers.router import PrimaryReplicaRouter
+from routers.selection import Reason
+from routers.token import verify
+from users.models import User
+
+pytestmark = [pytest.mark.replication, pytest.mark.django_db(transaction=True, databases=ALIASES)]
+PERSON = {"email": "a@example.com", "password": "correct horse 1", "firstName": "Anna", "lastName": "K"}
+
+
+@pytest.fixture
+def unmet(cluster):
+    """A token that no replica has reached, while it lasts."""
+    with cluster.replay_paused("pg2"), cluster.replay_paused("pg3"):
+        answer = Client().post("/v0/api/auth/register", PERSON, content_type="application/json")
+        yield verify(answer.headers["Consistency-Token"])
+    assert wait_until(lambda: len(health.topology().good_replicas) == 2, timeout_seconds=10)
+
+
+@pytest.fixture
+def spent(settings):
+    """One read of the primary, and no more for a long time."""
+    settings.ROUTERS = {**settings.ROUTERS, "PRIMARY_READS_PER_SECOND": 0.001}
+    placement._budget(0.001).take(now=0.0)
+    yield
+    placement._budget.cache_clear()
+
+
+class TestBudget:
+    def test_within_it_the_primary_answers(self, unmet):
+        with scope(token=unmet) as opened:
+            assert PrimaryReplicaRouter().db_for_read(User) == "default"
+            assert opened.reason is Reason.BEHIND
+
+    def test_beyond_it_the_read_is_refused_in_words(self, unmet, spent):
+        router = PrimaryReplicaRouter()
+        with scope(token=unmet):
+            router.db_for_read(User)
+        with scope(token=unmet), pytest.raises(PrimaryOverloaded, match="which is the limit"):
+            router.db_for_read(User)
+
+    def test_a_view_that_may_be_stale_is_answered_and_says_so(self, unmet, spent):
+        router = PrimaryReplicaRouter()
+        with scope(token=unmet):
+            router.db_for_read(User)
+        with scope(token=unmet) as opened:
+            opened.may_be_stale = True
+            assert router.db_for_read(User) in {"pg2", "pg3"}
+            assert (opened.reason, opened.truth) == (Reason.OVER_BUDGET, Truth.STALE)
+
+
+class TestObserve:
+    def test_counts_and_routes_nothing(self, client, settings):
+        settings.ROUTERS = {**settings.ROUTERS, "PROFILE": "observe", "SERVER_TIMING": True}
+        answer = client.get("/v0/api/users/1")
+        assert answer.headers["Server-Timing"].endswith('observed"')
+
+
+class TestServerTiming:
+    def test_names_node_and_reason_when_switched_on(self, client, settings):
+        settings.ROUTERS = {**settings.ROUTERS, "SERVER_TIMING": True}
+        assert client.get("/v0/api/users/1").headers["Server-Timing"].split('"')[1].split() in (
+            ["pg2", "replica"],
+            ["pg3", "replica"],
+        )
+
+    def test_is_silent_by_default(self, client):
+        assert "Server-Timing" not in client.get("/v0/api/users/1").headers
