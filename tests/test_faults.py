@@ -23,6 +23,15 @@ def kill_a_replica(system: System) -> None:
     system.start("pg3")
 
 
+def kill_both_replicas(system: System) -> None:
+    """Commits would wait for ever; they are cut and refused instead, and the workers go on reading."""
+    system.kill("pg2")
+    system.kill("pg3")
+    time.sleep(HELD_SECONDS)
+    system.start("pg2")
+    system.start("pg3")
+
+
 def freeze_a_replica(system: System) -> None:
     with system.frozen("pg3"):
         time.sleep(HELD_SECONDS)
@@ -46,6 +55,7 @@ def kill_the_primary_and_promote(system: System) -> None:
 
 FAULTS = [
     kill_a_replica,
+    kill_both_replicas,
     freeze_a_replica,
     hold_replay_on_one,
     hold_replay_on_both,
