@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import psutil
 import pytest
 
 from management.history.run import run_history
@@ -47,6 +48,18 @@ def hold_replay_on_both(system: System) -> None:
         time.sleep(HELD_SECONDS)
 
 
+def freeze_the_primary(system: System) -> None:
+    with system.frozen("pg1"):
+        time.sleep(HELD_SECONDS)
+
+
+def recycle_the_workers(system: System) -> None:
+    running = running_server(system.state)
+    assert running is not None
+    for worker in psutil.Process(running.pid).children():
+        worker.terminate()
+
+
 def kill_the_primary_and_promote(system: System) -> None:
     system.kill("pg1")
     promoted = system.command("promote_replica", "--no-input")
@@ -59,6 +72,8 @@ FAULTS = [
     freeze_a_replica,
     hold_replay_on_one,
     hold_replay_on_both,
+    freeze_the_primary,
+    recycle_the_workers,
     kill_the_primary_and_promote,
 ]
 
