@@ -97,6 +97,7 @@ def _hand_on(response: HttpResponseBase, scope: Scope, conf: RoutingSettings) ->
         metrics.TOKENS.labels("given").inc()
     if scope.truth is not None:
         response.headers[STATUS_HEADER] = scope.truth.value
+        metrics.ANSWERS.labels(scope.truth.value).inc()
     if conf.server_timing and scope.reason:
         response.headers["Server-Timing"] = f'db;desc="{scope.node or PRIMARY_ALIAS} {scope.reason}"'
 

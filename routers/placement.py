@@ -38,13 +38,10 @@ def place(scope: Scope, conf: RoutingSettings) -> Choice:
     Raises:
         PrimaryOverloaded: No replica can serve this read, and the budget is spent.
     """
+    judge(scope)
     topology = health.topology()
-    if scope.requirement is None:
-        topology = _demand(scope, topology)
     choice = _choose(scope, topology, conf)
     scope.node, scope.timeline = choice.alias or PRIMARY_ALIAS, topology.timeline
-    if scope.truth is not None:
-        metrics.ANSWERS.labels(scope.truth.value).inc()
     return choice
 
 
@@ -75,9 +72,15 @@ def observe(scope: Scope) -> Choice:
     return choice or Choice(None, Reason.BEHIND if good else Reason.NO_GOOD_REPLICA)
 
 
-def _demand(scope: Scope, topology: Topology) -> Topology:
-    """Judge the token once for the scope; a newer timeline in it is news to this process."""
-    token = scope.token
+def judge(scope: Scope) -> None:
+    """Judge the scope's token, once. A newer timeline in it is news to this process, and fences an old primary.
+
+    Writes too must come here first: their new token replaces the old one, and what that one says of a lost
+    write would be forgotten.
+    """
+    if scope.requirement is not None:
+        return
+    token, topology = scope.token, health.topology()
     if (
         token is not None
         and token.timeline > topology.timeline
@@ -85,16 +88,16 @@ def _demand(scope: Scope, topology: Topology) -> Topology:
     ):
         topology = health.monitor().learn_timeline(token.timeline)
     scope.requirement = require(token, topology, primary_alias=PRIMARY_ALIAS)
+    if scope.requirement.is_possibly_lost:
+        scope.truth = Truth.POSSIBLY_LOST
     if token is not None:
         metrics.TOKENS.labels("possibly_lost" if scope.requirement.is_possibly_lost else "honoured").inc()
-    return topology
 
 
 def _choose(scope: Scope, topology: Topology, conf: RoutingSettings) -> Choice:
     demanded, turn = scope.requirement or NOTHING, next(_turns)
     good = [alias for alias in topology.good_replicas if alias not in scope.failed]
     if demanded.is_possibly_lost:
-        scope.truth = Truth.POSSIBLY_LOST
         return _from_primary(scope, topology, conf, reason=Reason.POSSIBLY_LOST)
     if demanded.seen_on in good and (turn % _MOVE_ONE_IN or len(good) == 1):
         return Choice(demanded.seen_on, Reason.SEEN_NODE)

@@ -44,7 +44,9 @@ class PrimaryReplicaRouter:
         if scope is not None:
             pin_to_primary()
             # A refused write shows the primary's state too: "this name is taken".
-            scope.has_read_primary |= conf.profile is Profile.REPLICATION
+            if conf.profile is Profile.REPLICATION:
+                placement.judge(scope)
+                scope.has_read_primary = True
             if health.topology().is_stuck:
                 raise PrimaryUnavailable(
                     f"{health.topology().primary} has no synchronous replica: a commit would wait until one is back; "
@@ -93,7 +95,9 @@ def _kept_on_primary(conf: RoutingSettings, scope: Scope, model: type[Model], in
         reason = Reason.INSTANCE_OF_PRIMARY
     else:
         return None
-    scope.has_read_primary = conf.profile is Profile.REPLICATION
+    if conf.profile is Profile.REPLICATION:
+        placement.judge(scope)
+        scope.has_read_primary = True
     return reason
 
 

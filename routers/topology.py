@@ -120,10 +120,7 @@ def assess(  # noqa: PLR0913 - each is one independent fact
         system_identifier=leadership.system_identifier,
         timeline=leadership.timeline,
         switches=_switches(previous, answers, leadership),
-        # Once is a hiccup: a replica that restarts is back before anybody notices.
-        is_stuck=leadership.primary == previous.primary
-        and _is_stuck(previous.nodes.get(leadership.primary or ""))
-        and _is_stuck(nodes.get(leadership.primary or "")),
+        is_stuck=_is_stuck(previous, nodes.get(leadership.primary or "")),
     )
 
 
@@ -147,8 +144,15 @@ def connections_to_cut(before: Topology, after: Topology, misses: Mapping[str, i
     )
 
 
-def _is_stuck(node: Node | None) -> bool:
-    return node is not None and node.status is not None and node.status.is_stuck
+def _is_stuck(previous: Topology, leader: Node | None) -> bool:
+    """Whether two answers of the primary in a row say so: a replica that restarts is back before anybody notices."""
+    before = previous.nodes.get(leader.alias) if leader else None
+    if leader is None or leader.status is None or before is None or before.status is None:
+        return False
+    if leader.status is before.status:
+        # Another node has answered meanwhile; this one says nothing new.
+        return previous.is_stuck
+    return leader.status.is_stuck and before.status.is_stuck
 
 
 def _switches(previous: Topology, answers: Mapping[str, Answer], leadership: Leadership) -> Mapping[int, Lsn]:

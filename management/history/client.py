@@ -13,10 +13,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from management.errors import Refused
+from routers.conf import RoutingSettings
+from routers.middleware import STATUS_HEADER, TOKEN_HEADER
 
-TOKEN_HEADER: Final = "Consistency-Token"  # noqa: S105 - its name
-STATUS_HEADER: Final = "Consistency-Status"
-COOKIE: Final = "consistency_token"
+COOKIE: Final = RoutingSettings().token_cookie
 
 
 class Carrier(StrEnum):

@@ -9,6 +9,7 @@ from typing import Final
 
 from management.history.client import Answer
 from management.history.operations import ABSENT, Outcome
+from routers.token import Token
 
 NOT_MADE: Final = "not made"
 """The words by which the server promises that a refused write left nothing behind."""
@@ -52,10 +53,9 @@ def parse_timeline(token: str | None) -> int | None:
     >>> parse_timeline("66f2a-1f-3000148-pg-2.kX9"), parse_timeline("-"), parse_timeline(None)
     (31, None, None)
     """
-    fields = (token or "").split("-", 3)
     try:
-        return int(fields[1], 16)
-    except (IndexError, ValueError):
+        return Token.parse((token or "").rpartition(".")[0]).timeline
+    except ValueError:
         return None
 
 

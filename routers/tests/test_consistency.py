@@ -60,6 +60,14 @@ class TestToken:
         answer = client.get(f"/v0/api/users/{person}", headers={TOKEN_HEADER: lost})
         assert (answer.status_code, answer.headers[STATUS_HEADER]) == (200, "possibly-lost")
 
+    def test_of_a_lost_timeline_is_reported_to_a_write_too(self, client):
+        """Its own new token replaces the old one: later nobody could tell."""
+        lost = sign(Token(health.topology().system_identifier, 0, Lsn(1)))
+        answer = client.post(
+            "/v0/api/auth/register", PERSON, content_type="application/json", headers={TOKEN_HEADER: lost}
+        )
+        assert (answer.status_code, answer.headers[STATUS_HEADER]) == (201, "possibly-lost")
+
 
 class TestReadYourWrites:
     def test_login_right_after_registration_while_a_replica_is_behind(self, client, cluster):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from routers.lag import PrimaryHistory
 from routers.lsn import Lsn
 from routers.node import Condition, Topology, Unreachable
@@ -82,3 +84,21 @@ class TestIncarnation:
 
     def test_changes_when_a_node_comes_back(self):
         assert self.incarnations(replica(), DOWN, replica()) == [1, 1, 2]
+
+
+class TestStuckCommits:
+    def test_one_answer_is_a_hiccup_however_often_others_answer(self):
+        stuck = replace(primary(), synchronous_replicas=0)
+        first = observe({"pg1": stuck, "pg2": replica()}, previous=observe({"pg1": primary(), "pg2": replica()}))
+        assert not first.is_stuck
+        assert not observe({"pg1": stuck, "pg2": replica()}, previous=first).is_stuck
+
+    def test_two_answers_are_not(self):
+        first = observe({"pg1": replace(primary(), synchronous_replicas=0)})
+        again = observe({"pg1": replace(primary(), synchronous_replicas=0)}, previous=first)
+        assert again.is_stuck
+
+    def test_is_over_when_a_replica_is_back(self):
+        first = observe({"pg1": replace(primary(), synchronous_replicas=0)})
+        again = observe({"pg1": replace(primary(), synchronous_replicas=0)}, previous=first)
+        assert not observe({"pg1": replace(primary(), synchronous_replicas=1)}, previous=again).is_stuck
