@@ -259,7 +259,9 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # untyped
     def _elsewhere(self, error: Error, failure: Failure) -> DatabaseWrapper:
         """The wrapper of another node for a routed read outside a transaction; raises the error if there is none."""
         scope = current_scope()
-        if scope is None or self.in_atomic_block or not self.autocommit or not self._is_routed(scope):
+        # Before its first connect, a wrapper has no autocommit either.
+        is_in_transaction = self.in_atomic_block or (self.connection is not None and not self.autocommit)
+        if scope is None or is_in_transaction or not self._is_routed(scope):
             raise error
         scope.failed.add(self.alias)
         self.close()

@@ -11,6 +11,7 @@ from routers.lsn import Lsn
 from routers.middleware import STATUS_HEADER, TOKEN_HEADER
 from routers.request_state import current_scope, scope
 from routers.token import Token, sign, verify
+from tests.ports import free_ports
 from users.models import User
 
 pytestmark = [pytest.mark.replication, pytest.mark.django_db(transaction=True, databases=ALIASES)]
@@ -138,6 +139,16 @@ class TestFailingReads:
             assert User.objects.count() == 0
             assert current_scope().node != node
         wait_until(lambda: len(health.topology().good_replicas) == 2, timeout_seconds=10)
+
+    def test_the_first_connection_of_a_worker_to_a_dead_node_costs_no_error_either(self, monkeypatch):
+        with reading_from_replica():
+            User.objects.count()
+            node = current_scope().node
+            connections[node].close()
+            del connections[node]
+            monkeypatch.setitem(connections[node].settings_dict, "PORT", str(free_ports(1)))
+            assert User.objects.count() == 0
+            assert current_scope().node != node
 
     def test_a_write_sent_to_a_replica_names_the_fix(self):
         with pytest.raises(WriteOnReadNode, match=r"\.using\('default'\)"):
