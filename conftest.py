@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from routers import health
 from tests.cluster import Cluster, temporary_state
 from tests.ports import free_ports
 from tests.settings import BASE_PORT, NODE_COUNT, STATE
+from tests.system import System, running_system
 
 ALIASES = ["default", *(f"pg{number + 1}" for number in range(NODE_COUNT))]
 
@@ -53,3 +55,10 @@ def make_cluster() -> Iterator[Callable[..., Cluster]]:
         one.destroy()
     for context in contexts:
         context.__exit__(None, None, None)
+
+
+@pytest.fixture
+def make_system() -> Iterator[Callable[..., System]]:
+    """Systems to break: `make_system("--sync=quorum", variables={…})`."""
+    with ExitStack() as started:
+        yield lambda *arguments, **options: started.enter_context(running_system(*arguments, **options))

@@ -132,17 +132,22 @@ def _from_primary(scope: Scope, topology: Topology, conf: RoutingSettings, *, re
     """The primary, within its budget; else the best of what can answer, and the answer says so."""
     if topology.primary is None or PRIMARY_ALIAS in scope.failed:
         return _best_without_primary(scope, topology)
-    if _budget(conf.primary_reads_per_second).take(now=time.monotonic()):
-        return Choice(None, reason)
     demanded = scope.requirement or NOTHING
     late = freshest(topology, without=scope.failed).alias
-    if late is not None and (scope.may_be_stale or _shows(topology, late, demanded)):
+    may_serve_late = late is not None and (scope.may_be_stale or _shows(topology, late, demanded))
+    # Waiting one's turn slows the clients down to what the primary is allowed to bear; refusing makes them fail.
+    patience_seconds = 0.0 if may_serve_late else conf.max_wait_seconds
+    wait_seconds = _budget(conf.primary_reads_per_second).take(now=time.monotonic(), max_wait_seconds=patience_seconds)
+    if wait_seconds is not None:
+        time.sleep(wait_seconds)
+        return Choice(None, reason)
+    if late is not None and may_serve_late:
         scope.truth = scope.truth or (None if _shows(topology, late, demanded) else Truth.STALE)
         return Choice(late, Reason.OVER_BUDGET)
     metrics.SHED.inc()
     raise PrimaryOverloaded(
-        f"no replica can serve this read ({reason}), and this process has read the primary "
-        f"{conf.primary_reads_per_second:g} times in the last second, which is the limit"
+        f"no replica can serve this read ({reason}), and more of this process's reads wait for the primary than it "
+        f"may serve in {conf.max_wait_seconds:g} s, at {conf.primary_reads_per_second:g} a second, which is the limit"
     )
 
 

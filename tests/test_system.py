@@ -10,104 +10,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
-import psycopg
 import pytest
 
-from management.connection import conninfo
-from management.credentials import Login, read_env_file
+from management.credentials import read_env_file
 from management.processes import wait_until
 from management.server import running_server
 from management.state import PROJECT_DIR
-from tests.cluster import Cluster, Outcome, temporary_state
+from tests.cluster import Outcome, temporary_state
 from tests.ports import free_ports
+from tests.system import USERS, System, hear_ctrl_c
 
 pytestmark = pytest.mark.replication
-USERS = 300
-
-
-class System(Cluster):
-    """A cluster with the web server in front."""
-
-    def script(self, name: str, *arguments: str) -> Outcome:
-        """Run deploy/start-all or deploy/stop-all on this system."""
-        done = subprocess.run(
-            [str(PROJECT_DIR / "deploy" / name), f"--state={self.state.root}", *arguments],
-            env={**self.environment(), "HIGHLOAD_VENV": sys.prefix},
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-        return Outcome(done.returncode, done.stdout, done.stderr)
-
-    def environment(self) -> dict[str, str]:
-        return {**super().environment(), "HIGHLOAD_THROTTLING": "false", "HIGHLOAD_WEB_WORKERS": "2"}
-
-    @property
-    def http(self) -> httpx.Client:
-        running = running_server(self.state)
-        assert running is not None
-        return httpx.Client(base_url=f"http://127.0.0.1:{running.options.port}", timeout=20)
-
-    @property
-    def password(self) -> str:
-        return read_env_file(self.state.operator_env)["HIGHLOAD_SEED_PASSWORD"]
-
-    def emails(self, count: int) -> list[str]:
-        with self.database("pg2") as connection:
-            rows = connection.execute("SELECT email FROM users ORDER BY id LIMIT %s", [count]).fetchall()
-        return [email for (email,) in rows]
-
-    def database(self, node: str) -> psycopg.Connection:
-        """As the application's role."""
-        values = read_env_file(self.state.application_env)
-        login = Login(values["HIGHLOAD_DB_USER"], values["HIGHLOAD_DB_PASSWORD"])
-        return psycopg.connect(**conninfo(self.record.node(node), login, dbname="highload"), autocommit=True)
-
-    def sees_all_replicas(self) -> bool:
-        """Every worker's prober has had its first round; a few requests reach them all."""
-        with self.http as http:
-            return all(len(http.get("/readyz").json()["nodes"]) == len(self.record.nodes) for _ in range(10))
-
-
-def _hear_ctrl_c() -> None:
-    """As in a terminal: a shell without job control makes what it runs in the background deaf to Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-@pytest.fixture
-def make_system() -> Iterator[Callable[..., System]]:
-    """Start systems of one's own: `make_system("--sync=quorum")`."""
-    made = []
-    states = []
-
-    def make(*arguments: str) -> System:
-        context = temporary_state()
-        states.append(context)
-        system = System(context.__enter__())
-        base_port = free_ports(4)
-        outcome = system.script(
-            "start-all",
-            "--detach",
-            f"--users={USERS}",
-            f"--base-port={base_port}",
-            f"--http-port={base_port + 3}",
-            *arguments,
-        )
-        assert outcome.code == 0, outcome.stderr
-        made.append(system)
-        assert wait_until(system.sees_all_replicas, timeout_seconds=10)
-        return system
-
-    yield make
-    for system in made:
-        system.script("stop-all", "--destroy", "--no-input")
-    for context in states:
-        context.__exit__(None, None, None)
 
 
 def login(http: httpx.Client, email: str, password: str) -> httpx.Response:
@@ -182,7 +98,7 @@ class TestStartAll:
                 stderr=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 text=True,
-                preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 - no other thread runs here
+                preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - no other thread runs here
             )
             assert process.stderr is not None
             for line in process.stderr:
@@ -212,7 +128,7 @@ class TestStartAll:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 - no other thread runs here
+            preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - no other thread runs here
         )
         assert process.stderr is not None
         for line in process.stderr:

@@ -86,6 +86,11 @@ class Verdict:
         return self.findings[invariant].count
 
     @property
+    def violations(self) -> Mapping[Invariant, Finding]:
+        """The findings of the invariants that did not hold."""
+        return {invariant: found for invariant, found in self.findings.items() if found.count}
+
+    @property
     def is_clean(self) -> bool:
         """Whether every invariant held."""
-        return not any(found.count for found in self.findings.values())
+        return not self.violations

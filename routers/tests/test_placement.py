@@ -1,5 +1,7 @@
 """Falling back to the primary within its budget, and what the answer says, on real replicas that are held back."""
 
+import time
+
 import pytest
 from django.test import Client
 
@@ -10,7 +12,7 @@ from routers.errors import PrimaryOverloaded
 from routers.request_state import Truth, scope
 from routers.router import PrimaryReplicaRouter
 from routers.selection import Reason
-from routers.token import verify
+from routers.token import Token, verify
 from users.models import User
 
 pytestmark = [pytest.mark.replication, pytest.mark.django_db(transaction=True, databases=ALIASES)]
@@ -30,7 +32,6 @@ def unmet(cluster):
 def spent(settings):
     """One read of the primary, and no more for a long time."""
     settings.ROUTERS = {**settings.ROUTERS, "PRIMARY_READS_PER_SECOND": 0.001}
-    placement._budget(0.001).take(now=0.0)
     yield
     placement._budget.cache_clear()
 
@@ -47,6 +48,14 @@ class TestBudget:
             router.db_for_read(User)
         with scope(token=unmet), pytest.raises(PrimaryOverloaded, match="which is the limit"):
             router.db_for_read(User)
+
+    def test_slightly_beyond_it_the_read_waits_its_turn(self, unmet, settings):
+        settings.ROUTERS = {**settings.ROUTERS, "PRIMARY_READS_PER_SECOND": 20, "MAX_WAIT_SECONDS": 0.5}
+        started_at = time.monotonic()
+        for _ in range(25):
+            with scope(token=Token(unmet.system_identifier, 0, unmet.lsn)):
+                assert PrimaryReplicaRouter().db_for_read(User) == "default"
+        assert time.monotonic() - started_at > 0.2
 
     def test_a_view_that_may_be_stale_is_answered_and_says_so(self, unmet, spent):
         router = PrimaryReplicaRouter()

@@ -1,0 +1,250 @@
+"""What can happen to the nodes of a running system, each as a function that does it and mends it again.
+
+They are run under load: `tests/test_faults.py` the quick ones, `benchmarks/faults.py` all, several times.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, Final
+
+import psutil
+import psycopg
+
+from management.processes import is_gone, wait_until
+from management.state import PROJECT_DIR
+from tests.system import System
+
+HELD_SECONDS: Final = 2.0
+CLOCK_OFFSET_SECONDS: Final = 120
+_CONFLICTS: Final = (
+    "SELECT sum(confl_snapshot + confl_lock + confl_bufferpin + confl_deadlock) FROM pg_stat_database_conflicts"
+)
+
+VARIABLES: Final = {
+    "HIGHLOAD_MAX_LAG_SECONDS": "1.5",
+    "PYTHONPATH": str(PROJECT_DIR / "tests" / "moved_clock"),
+}
+"""The environment of a system that can have them all: a limit of lag that a test can wait for, a clock to move."""
+
+Fault = Callable[[System], None]
+
+
+# ── Replicas ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def kill_the_synchronous_replica(system: System) -> None:
+    """kill -9 of the replica that commits wait for; started again."""
+    _kill(system, "pg2")
+
+
+def kill_the_other_replica(system: System) -> None:
+    """kill -9 of a replica; started again."""
+    _kill(system, "pg3")
+
+
+def kill_both_replicas(system: System) -> None:
+    """kill -9 of both. Commits would wait for ever; they are cut and refused. Started again."""
+    _kill(system, "pg2", "pg3")
+
+
+def freeze_the_synchronous_replica(system: System) -> None:
+    """SIGSTOP of the replica that commits wait for, then SIGCONT."""
+    with system.frozen("pg2"):
+        time.sleep(HELD_SECONDS)
+
+
+def freeze_the_other_replica(system: System) -> None:
+    """SIGSTOP of a replica: it accepts TCP and answers nothing. Then SIGCONT."""
+    with system.frozen("pg3"):
+        time.sleep(HELD_SECONDS)
+
+
+def hold_replay_on_one(system: System) -> None:
+    """One replica receives and does not show, until it is past the limit of lag; then it goes on."""
+    with system.replay_paused("pg2"):
+        time.sleep(2 * HELD_SECONDS)
+
+
+def hold_replay_on_both(system: System) -> None:
+    """Both replicas receive and do not show, until both are past the limit of lag; then they go on."""
+    with system.replay_paused("pg2"), system.replay_paused("pg3"):
+        time.sleep(2 * HELD_SECONDS)
+
+
+def conflict_with_recovery(system: System) -> None:
+    """Rows are vacuumed and tables locked under the readers of both replicas, whose recovery waits for nobody."""
+    before = _on_replicas(system, _CONFLICTS)
+    for setting in ("max_standby_streaming_delay = 0", "hot_standby_feedback = off"):
+        _on_replicas(system, f"ALTER SYSTEM SET {setting}")
+    _on_replicas(system, "SELECT pg_reload_conf()::int")
+    ends_at = time.monotonic() + 2 * HELD_SECONDS
+    with system.database("pg1") as primary:
+        while time.monotonic() < ends_at:
+            primary.execute("UPDATE users SET biography = biography WHERE id % 3 = 0")
+            primary.execute("VACUUM users")
+            with primary.transaction():
+                primary.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+    # Else nothing happened.
+    assert wait_until(lambda: _on_replicas(system, _CONFLICTS) > before, timeout_seconds=5)
+
+
+def use_up_the_connections_of_a_replica(system: System) -> None:
+    """The application's connections to a replica end, and it accepts no others; then it does."""
+    with ExitStack() as held, system.superuser("pg3") as superuser:
+        for _ in range(2):
+            mine = _take_every_connection(system, "pg3", held)
+            superuser.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'highload' AND pid <> ALL(%s)",
+                [mine],
+            )
+        _take_every_connection(system, "pg3", held)
+        time.sleep(HELD_SECONDS)
+
+
+# ── The primary ────────────────────────────────────────────────────────────────────────────────────
+
+
+def freeze_the_primary(system: System) -> None:
+    """SIGSTOP of the primary, nobody promotes, SIGCONT."""
+    with system.frozen("pg1"):
+        time.sleep(HELD_SECONDS)
+
+
+def kill_the_primary_and_promote(system: System) -> None:
+    """kill -9 of the primary, then `promote_replica`: the workers hold connections to what is promoted."""
+    system.kill("pg1")
+    promote(system)
+
+
+def freeze_the_primary_promote_and_thaw_it(system: System) -> None:
+    """SIGSTOP of the primary, another is promoted by hand and nothing fenced, then SIGCONT of the old one."""
+    with system.frozen("pg1"):
+        promote_by_hand(system, "pg2")
+        time.sleep(HELD_SECONDS)
+    time.sleep(HELD_SECONDS)
+
+
+def start_the_old_primary_beside_the_new(system: System) -> None:
+    """After a promotion the old primary is started again as it was, first in the list of nodes."""
+    system.kill("pg1")
+    promote(system)
+    time.sleep(HELD_SECONDS)
+    (system.node("pg1").data_dir / "standby.signal").unlink()
+    system.start("pg1")
+    time.sleep(HELD_SECONDS)
+
+
+# ── The application ────────────────────────────────────────────────────────────────────────────────
+
+
+def recycle_the_workers(system: System) -> None:
+    """Each gunicorn worker is asked to end, twice; the master starts others."""
+    for _ in range(2):
+        for worker in _workers(system):
+            worker.terminate()
+        time.sleep(HELD_SECONDS)
+
+
+def move_the_clock_of_a_worker(system: System) -> None:
+    """The wall clock of one worker is two minutes ahead, that of the other is right."""
+    file = system.state.root / "clock-offset-seconds"
+    file.write_text(str(CLOCK_OFFSET_SECONDS))
+    old, *_ = _workers(system)
+    old.terminate()
+    assert wait_until(lambda: is_gone(old.pid) and len(_workers(system)) > 1, timeout_seconds=10)
+    file.unlink()
+
+
+FAULTS: Final[tuple[Fault, ...]] = (
+    kill_the_synchronous_replica,
+    kill_the_other_replica,
+    kill_both_replicas,
+    freeze_the_synchronous_replica,
+    freeze_the_other_replica,
+    hold_replay_on_one,
+    hold_replay_on_both,
+    conflict_with_recovery,
+    use_up_the_connections_of_a_replica,
+    freeze_the_primary,
+    kill_the_primary_and_promote,
+    freeze_the_primary_promote_and_thaw_it,
+    start_the_old_primary_beside_the_new,
+    recycle_the_workers,
+    move_the_clock_of_a_worker,
+)
+
+
+# ── Controls: what must be noticed ─────────────────────────────────────────────────────────────────
+
+
+def lose_acknowledged_writes(system: System) -> None:
+    """The primary goes on alone, and what it acknowledges then dies with it. Needs `--sync=off`."""
+    cut_off_and_kill(system, "pg1", after_seconds=1.0)
+    promote(system, "--accept-data-loss")
+
+
+# ── What they are made of ──────────────────────────────────────────────────────────────────────────
+
+
+def promote(system: System, *arguments: str) -> None:
+    promoted = system.command("promote_replica", "--no-input", *arguments)
+    assert promoted.code == 0, promoted.stderr
+
+
+def promote_by_hand(system: System, name: str) -> None:
+    """In SQL alone, without a look at the old primary."""
+    with system.superuser(name) as connection:
+        # The inherited list would let no commit end.
+        connection.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
+        connection.execute("SELECT pg_reload_conf()")
+        assert connection.execute("SELECT pg_promote(true, 20)").fetchone() == (True,)
+
+
+def cut_off_and_kill(system: System, name: str, *, after_seconds: float) -> None:
+    """The node goes on alone for a while, and what it acknowledges then dies with it."""
+    postmaster = psutil.Process(system.node(name).pid())
+    for child in postmaster.children(recursive=True):
+        if "walsender" in " ".join(child.cmdline()):
+            child.suspend()
+    time.sleep(after_seconds)
+    # Before its children: seeing one die, it would start new ones.
+    postmaster.suspend()
+    children = postmaster.children(recursive=True)
+    for process in (*children, postmaster):
+        process.kill()
+    assert wait_until(lambda: all(is_gone(each.pid) for each in (*children, postmaster)), timeout_seconds=10)
+
+
+def _kill(system: System, *names: str) -> None:
+    for name in names:
+        system.kill(name)
+    time.sleep(HELD_SECONDS)
+    for name in names:
+        system.start(name)
+
+
+def _on_replicas(system: System, statement: str) -> list[Any]:
+    found = []
+    for name in ("pg2", "pg3"):
+        with system.superuser(name) as connection:
+            cursor = connection.execute(statement.encode())
+            found.append(cursor.fetchone() if cursor.description else None)
+    return found
+
+
+def _take_every_connection(system: System, name: str, held: ExitStack) -> list[int]:
+    """Open connections until the node refuses; their backends' pids."""
+    pids: list[int] = []
+    while True:
+        try:
+            connection = held.enter_context(system.database(name))
+        except psycopg.OperationalError:
+            return pids
+        pids.append(connection.info.backend_pid)
+
+
+def _workers(system: System) -> list[psutil.Process]:
+    return psutil.Process(system.server.pid).children()

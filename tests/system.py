@@ -1,0 +1,108 @@
+"""The whole system for tests: a cluster with the web server in front, as a user starts it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+import psycopg
+
+from management.connection import conninfo
+from management.credentials import Login, read_env_file
+from management.processes import wait_until
+from management.server import RunningServer, running_server
+from management.state import PROJECT_DIR
+from tests.cluster import Cluster, Outcome, temporary_state
+from tests.ports import free_ports
+
+USERS = 300
+
+
+@dataclass(frozen=True)
+class System(Cluster):
+    """A cluster with the web server in front."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Of the environment of the server and of commands, over the suite's own."""
+
+    def script(self, name: str, *arguments: str) -> Outcome:
+        """Run deploy/start-all or deploy/stop-all on this system."""
+        done = subprocess.run(
+            [str(PROJECT_DIR / "deploy" / name), f"--state={self.state.root}", *arguments],
+            env={**self.environment(), "HIGHLOAD_VENV": sys.prefix},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    def environment(self) -> dict[str, str]:
+        own = {"HIGHLOAD_THROTTLING": "false", "HIGHLOAD_WEB_WORKERS": "2"}
+        return {**super().environment(), **own, **self.variables}
+
+    @property
+    def server(self) -> RunningServer:
+        running = running_server(self.state)
+        assert running is not None
+        return running
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.options.port}"
+
+    @property
+    def http(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=20)
+
+    @property
+    def password(self) -> str:
+        return read_env_file(self.state.operator_env)["HIGHLOAD_SEED_PASSWORD"]
+
+    def emails(self, count: int) -> list[str]:
+        with self.database("pg2") as connection:
+            rows = connection.execute("SELECT email FROM users ORDER BY id LIMIT %s", [count]).fetchall()
+        return [email for (email,) in rows]
+
+    def database(self, node: str) -> psycopg.Connection:
+        """As the application's role."""
+        values = read_env_file(self.state.application_env)
+        login = Login(values["HIGHLOAD_DB_USER"], values["HIGHLOAD_DB_PASSWORD"])
+        return psycopg.connect(**conninfo(self.record.node(node), login, dbname="highload"), autocommit=True)
+
+    def sees_all_replicas(self) -> bool:
+        """Every worker's prober has had its first round; a few requests reach them all."""
+        with self.http as http:
+            return all(len(http.get("/readyz").json()["nodes"]) == len(self.record.nodes) for _ in range(10))
+
+
+def hear_ctrl_c() -> None:
+    """As in a terminal: a shell without job control makes what it runs in the background deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextmanager
+def running_system(*arguments: str, variables: Mapping[str, str] | None = None) -> Iterator[System]:
+    """Start a system with deploy/start-all and these arguments; destroy it afterwards."""
+    with temporary_state() as state:
+        system = System(state, variables or {})
+        base_port = free_ports(4)
+        outcome = system.script(
+            "start-all",
+            "--detach",
+            f"--users={USERS}",
+            f"--base-port={base_port}",
+            f"--http-port={base_port + 3}",
+            *arguments,
+        )
+        assert outcome.code == 0, outcome.stderr
+        try:
+            assert wait_until(system.sees_all_replicas, timeout_seconds=10)
+            yield system
+        finally:
+            system.script("stop-all", "--destroy", "--no-input")
