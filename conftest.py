@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from psycopg import sql
 
+from management.credentials import operator_credentials
 from routers import health
 from tests.cluster import Cluster, temporary_state
 from tests.ports import free_ports
 from tests.settings import BASE_PORT, NODE_COUNT, STATE
 from tests.system import System, running_system
 
+pytest_plugins = ["routers.testing"]
 ALIASES = ["default", *(f"pg{number + 1}" for number in range(NODE_COUNT))]
 
 
@@ -29,6 +31,13 @@ def cluster() -> Iterator[Cluster]:
     yield shared
     health.stop_monitor()
     shared.destroy()
+
+
+@pytest.fixture(scope="session")
+def node_admin(cluster: Cluster) -> dict[str, str]:
+    """What `routers.testing` connects with."""
+    login = operator_credentials(cluster.state).superuser
+    return {"user": login.role, "password": login.password}
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,11 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # untyped
         """Whether this alias means the primary."""
         return self.alias in _PRIMARY_ALIASES
 
+    @property
+    def node(self) -> str:
+        """The node its connection was last opened to: for `default`, the primary of then. Empty before the first."""
+        return self._node()
+
     # ── Connecting ─────────────────────────────────────────────────────────────────────────────────
 
     def get_connection_params(self) -> dict[str, Any]:
