@@ -22,7 +22,7 @@ ALIASES = ["default", *(f"pg{number + 1}" for number in range(NODE_COUNT))]
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """The suite's cluster: a primary, a synchronous and an asynchronous replica. Leave it as it was."""
+    """The suite's cluster: a primary and two replicas, any one of which confirms a commit. Leave it as it was."""
     shared = Cluster(STATE)
     shared.setup(base_port=BASE_PORT)
     with shared.superuser("pg1") as connection:

@@ -15,7 +15,7 @@ from tests.ports import free_ports
 
 @contextmanager
 def benchmark_cluster(*, replicas: int = 2) -> Iterator[Cluster]:
-    """A primary with replicas, the first of them synchronous, as set-up makes it."""
+    """A primary with replicas, any one of which confirms a commit, as set-up makes it."""
     with temporary_state() as state:
         cluster = Cluster(state)
         cluster.setup(replicas=replicas, base_port=free_ports(replicas + 1))

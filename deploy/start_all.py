@@ -76,7 +76,7 @@ def parse() -> argparse.Namespace:
         prog="start-all", description="Set up, migrate, seed and serve. Safe to run again: continues where it is."
     )
     parser.add_argument("--replicas", type=int, metavar="N", help="number of replicas (default: 2)")
-    parser.add_argument("--sync", choices=["first", "quorum", "off"], help="whom a commit waits for (default: first)")
+    parser.add_argument("--sync", choices=["first", "quorum", "off"], help="whom a commit waits for (default: quorum)")
     parser.add_argument("--users", type=int, default=1_000_000, metavar="N", help="users to seed (default: 1,000,000)")
     parser.add_argument(
         "--profile",

@@ -22,7 +22,7 @@ BASE_PORT: Final = 5501
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSetup:
-    """What is wanted. None: two replicas, port 5501 on and `first` for a new cluster; as it is for an existing one."""
+    """What is wanted. None: two replicas, port 5501 on and `quorum` for a new cluster; as it is for an existing one."""
 
     replicas: int | None = None
     base_port: int | None = None
@@ -75,7 +75,7 @@ def _new(wanted: LocalSetup, state: StateDirectory) -> ClusterRecord:
     host, home = prepare_home(find_installation(), state)
     empty = ClusterRecord(
         nodes=(),
-        synchronous=SynchronousReplication(wanted.sync or SyncMode.FIRST),
+        synchronous=SynchronousReplication(wanted.sync or SyncMode.QUORUM),
         bindir=str(host.installation.bindir),
         node_user=host.user,
     )

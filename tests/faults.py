@@ -18,6 +18,7 @@ from management.state import PROJECT_DIR
 from tests.system import System
 
 HELD_SECONDS: Final = 2.0
+REPLICAS: Final = ("pg2", "pg3")
 CLOCK_OFFSET_SECONDS: Final = 120
 _CONFLICTS: Final = (
     "SELECT sum(confl_snapshot + confl_lock + confl_bufferpin + confl_deadlock) FROM pg_stat_database_conflicts"
@@ -35,13 +36,13 @@ Fault = Callable[[System], None]
 # ── Replicas ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def kill_the_synchronous_replica(system: System) -> None:
-    """kill -9 of the replica that commits wait for; started again."""
+def kill_the_first_replica(system: System) -> None:
+    """kill -9 of a replica; started again."""
     _kill(system, "pg2")
 
 
-def kill_the_other_replica(system: System) -> None:
-    """kill -9 of a replica; started again."""
+def kill_the_second_replica(system: System) -> None:
+    """The same with the other."""
     _kill(system, "pg3")
 
 
@@ -50,14 +51,14 @@ def kill_both_replicas(system: System) -> None:
     _kill(system, "pg2", "pg3")
 
 
-def freeze_the_synchronous_replica(system: System) -> None:
-    """SIGSTOP of the replica that commits wait for, then SIGCONT."""
+def freeze_the_first_replica(system: System) -> None:
+    """SIGSTOP of a replica: it accepts TCP and answers nothing. Then SIGCONT."""
     with system.frozen("pg2"):
         time.sleep(HELD_SECONDS)
 
 
-def freeze_the_other_replica(system: System) -> None:
-    """SIGSTOP of a replica: it accepts TCP and answers nothing. Then SIGCONT."""
+def freeze_the_second_replica(system: System) -> None:
+    """The same with the other."""
     with system.frozen("pg3"):
         time.sleep(HELD_SECONDS)
 
@@ -122,7 +123,7 @@ def kill_the_primary_and_promote(system: System) -> None:
 def freeze_the_primary_promote_and_thaw_it(system: System) -> None:
     """SIGSTOP of the primary, another is promoted by hand and nothing fenced, then SIGCONT of the old one."""
     with system.frozen("pg1"):
-        promote_by_hand(system, "pg2")
+        promote_by_hand(system)
         time.sleep(HELD_SECONDS)
     time.sleep(HELD_SECONDS)
 
@@ -159,11 +160,11 @@ def move_the_clock_of_a_worker(system: System) -> None:
 
 
 FAULTS: Final[tuple[Fault, ...]] = (
-    kill_the_synchronous_replica,
-    kill_the_other_replica,
+    kill_the_first_replica,
+    kill_the_second_replica,
     kill_both_replicas,
-    freeze_the_synchronous_replica,
-    freeze_the_other_replica,
+    freeze_the_first_replica,
+    freeze_the_second_replica,
     hold_replay_on_one,
     hold_replay_on_both,
     conflict_with_recovery,
@@ -194,9 +195,10 @@ def promote(system: System, *arguments: str) -> None:
     assert promoted.code == 0, promoted.stderr
 
 
-def promote_by_hand(system: System, name: str) -> None:
-    """In SQL alone, without a look at the old primary."""
-    with system.superuser(name) as connection:
+def promote_by_hand(system: System) -> None:
+    """The replica with the newest WAL, in SQL alone, without a look at the old primary."""
+    received = dict(zip(REPLICAS, _on_replicas(system, "SELECT pg_last_wal_receive_lsn() - '0/0'"), strict=True))
+    with system.superuser(max(REPLICAS, key=lambda name: received[name])) as connection:
         # The inherited list would let no commit end.
         connection.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
         connection.execute("SELECT pg_reload_conf()")
@@ -228,7 +230,7 @@ def _kill(system: System, *names: str) -> None:
 
 def _on_replicas(system: System, statement: str) -> list[Any]:
     found = []
-    for name in ("pg2", "pg3"):
+    for name in REPLICAS:
         with system.superuser(name) as connection:
             cursor = connection.execute(statement.encode())
             found.append(cursor.fetchone() if cursor.description else None)

@@ -31,7 +31,7 @@ class TestCheckLag:
     def test_a_healthy_cluster(self, cluster):
         code, shown = report(cluster)
         states = [(replica["state"], replica["sync_state"]) for replica in shown["replicas"]]
-        assert (code, shown["health"], states) == (0, "healthy", [("streaming", "sync"), ("streaming", "potential")])
+        assert (code, shown["health"], states) == (0, "healthy", [("streaming", "quorum")] * 2)
 
     def test_a_paused_replica_is_beyond_its_limit(self, cluster):
         with cluster.replay_paused("pg3"), cluster.superuser("pg1") as connection:
@@ -200,7 +200,7 @@ class TestPromoteReplica:
         assert (done["timeline"], done["streaming"], done["canary_committed"]) == (2, ["pg3"], True)
         assert names(cluster) == {"pg1": None, "pg2": Role.PRIMARY, "pg3": Role.REPLICA}
         with cluster.superuser("pg2") as connection:
-            assert connection.execute("SHOW synchronous_standby_names").fetchone() == ('FIRST 1 ("pg3")',)
+            assert connection.execute("SHOW synchronous_standby_names").fetchone() == ('ANY 1 ("pg3")',)
             connection.execute("SET synchronous_commit = on")
             connection.execute("INSERT INTO kept VALUES (43)")
         with cluster.superuser("pg3") as connection:

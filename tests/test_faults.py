@@ -12,9 +12,9 @@ pytestmark = pytest.mark.replication
 
 SECONDS = 8.0
 QUICK = {
-    faults.kill_the_other_replica,
+    faults.kill_the_first_replica,
     faults.kill_both_replicas,
-    faults.freeze_the_other_replica,
+    faults.freeze_the_first_replica,
     faults.hold_replay_on_both,
     faults.freeze_the_primary_promote_and_thaw_it,
     faults.kill_the_primary_and_promote,
