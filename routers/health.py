@@ -12,25 +12,27 @@ import os
 import random
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.signals import setting_changed
 
 from routers import metrics, open_connections
 from routers.conf import RoutingSettings, routing_settings
-from routers.lag import PrimaryHistory
-from routers.lsn import Lsn
 from routers.memory import KnownHistory, read_history, remember_history
-from routers.node import Answer, NodeStatus, Role, Topology, Unreachable
+from routers.node import Answer, Topology, Unreachable
+from routers.observations import Observations
 from routers.probe import ProbeFailed, Prober
-from routers.topology import Cuts, assess, connections_to_cut, find_primary
+from routers.topology import Cuts
 
 logger = logging.getLogger(__name__)
+
+_PROOF: Final = frozenset({"channel_binding", "require_auth", "passfile"})
+"""Keywords of libpq that say how the two sides prove who they are."""
 
 
 class HealthMonitor:
@@ -43,26 +45,21 @@ class HealthMonitor:
         }
         self._turns = {alias: asyncio.Lock() for alias in conninfos}
         self._lock = threading.Lock()
-        self._answers: dict[str, Answer] = {alias: Unreachable("not asked yet") for alias in conninfos}
-        # The first answer counts in full: nothing has failed yet.
-        self._answers_in_a_row = dict.fromkeys(conninfos, conf.readmit_after - 1)
-        self._misses = dict.fromkeys(conninfos, 0)
-        self._marks: dict[str, Lsn] = {}
-        """What a node that was away must have replayed before it serves again."""
-        self._highest_timelines = dict.fromkeys(conninfos, 0)
-        self._history = PrimaryHistory()
-        # The first node to answer must not say which cluster this is: judge when all were asked.
-        self._is_first_round = True
         self._refreshing: Future[None] | None = None
         self._has_had_primary = False
         self._history_file = Path(conf.history_file) if conf.history_file else None
         known = read_history(self._history_file) if self._history_file else None
         if known and conf.system_identifier not in {None, known.system_identifier}:
             known = None
-        self._topology = Topology(
-            system_identifier=conf.system_identifier or (known.system_identifier if known else None),
-            timeline=known.timeline if known else 0,
+        self._observations = Observations(
+            conninfos,
+            limits=conf.limits,
+            known=Topology(
+                system_identifier=conf.system_identifier or (known.system_identifier if known else None),
+                timeline=known.timeline if known else 0,
+            ),
         )
+        self._topology = self._observations.topology
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="routers-health", daemon=True)
 
@@ -80,16 +77,10 @@ class HealthMonitor:
         """Start probing and wait for the first two rounds, each at most twice the probe timeout."""
         self._thread.start()
         self.refresh()
-        with self._lock:
-            self._is_first_round = False
-            self._topology = self._reassess(self._topology)
-            # A replica that has just crashed may still show less than it did to others: see it catch up once.
-            self._marks = dict.fromkeys(self._answers, self._newest_position())
-            self._topology = self._reassess(self._topology)
-            is_ready = len(self._topology.good_replicas) + 1 >= len(self._answers)
+        self._note(lambda: self._observations.end_first_round(now=time.monotonic()))
+        is_ready = len(self.topology.good_replicas) + 1 >= len(self._probers)
         if not is_ready:
             self.refresh()
-        metrics.show_topology(self._topology)
 
     def stop(self) -> None:
         """Stop probing and close the connections. Blocks until the thread has ended; a second call does nothing."""
@@ -106,14 +97,14 @@ class HealthMonitor:
         with self._lock:
             if self._refreshing is None or self._refreshing.done():
                 if not self.is_alive:
-                    return self._topology
+                    return self.topology
                 self._refreshing = asyncio.run_coroutine_threadsafe(self._ask_all(), self._loop)
             running = self._refreshing
         try:
             running.result(timeout=4 * self._conf.probe_timeout_seconds + 1)
         except (FutureTimeoutError, CancelledError):
             logger.warning("the nodes were not all asked in time; the last snapshot stands")
-        return self._topology
+        return self.topology
 
     def ask_soon(self, alias: str) -> None:
         """Ask a node out of turn, because something about it is in doubt. Does not wait."""
@@ -132,23 +123,21 @@ class HealthMonitor:
         if timeline <= topology.timeline:
             return topology
         logger.warning("a client has seen timeline %s; this process knew %s", timeline, topology.timeline)
-        with self._lock:
-            previous = self._topology
-            self._topology = self._reassess(replace(previous, timeline=max(timeline, previous.timeline)))
-            cuts = connections_to_cut(previous, self._topology, self._misses)
-        _carry_out(cuts)
-        return self._topology
+        self._note(lambda: self._observations.learn_timeline(timeline, now=time.monotonic()))
+        return self.topology
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        tasks = [self._loop.create_task(self._watch(alias)) for alias in self._probers]
+        # The loop itself keeps no task alive.
+        self._watching = [self._loop.create_task(self._watch(alias)) for alias in self._probers]
         try:
             self._loop.run_forever()
         finally:
-            self._loop.run_until_complete(self._shut_down(tasks))
+            self._loop.run_until_complete(self._shut_down())
             self._loop.close()
 
-    async def _shut_down(self, tasks: list[asyncio.Task[None]]) -> None:
+    async def _shut_down(self) -> None:
+        tasks = asyncio.all_tasks(self._loop) - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -178,83 +167,32 @@ class HealthMonitor:
             self._record(alias, answer)
 
     def _record(self, alias: str, answer: Answer) -> None:
+        self._note(lambda: self._observations.record(alias, answer, now=time.monotonic()))
+
+    def _note(self, observe: Callable[[], Cuts]) -> None:
         with self._lock:
-            self._answers[alias] = self._with_known_timeline(alias, answer)
-            self._count(alias, answer)
-            if self._is_first_round:
-                return
-            previous, self._topology = self._topology, self._reassess(self._topology)
-            cuts = connections_to_cut(previous, self._topology, self._misses)
+            cuts = observe()
+            before, after = self._topology, self._observations.topology
+            if after is not before:
+                self._tell(before, after)
+                self._topology = after
         _carry_out(cuts)
-        metrics.show_topology(self._topology)
 
-    def _count(self, alias: str, answer: Answer) -> None:
-        if isinstance(answer, Unreachable):
-            self._answers_in_a_row[alias] = 0
-            self._misses[alias] += 1
-            self._marks.pop(alias, None)
-            return
-        if self._misses[alias] and not self._is_first_round:
-            self._marks[alias] = self._newest_position()
-        self._misses[alias] = 0
-        self._answers_in_a_row[alias] += 1
-        mark = self._marks.get(alias)
-        if mark is not None and answer.lsn >= mark:
-            del self._marks[alias]
-
-    def _newest_position(self) -> Lsn:
-        """The furthest that this cluster is known to be."""
-        members = [answer.lsn for answer in self._answers.values() if self._is_member(answer)]
-        return max([self._history.newest or Lsn(0), *members])
-
-    def _is_member(self, answer: Answer) -> TypeGuard[NodeStatus]:
-        known = self._topology
-        return (
-            isinstance(answer, NodeStatus)
-            and answer.system_identifier == known.system_identifier
-            and answer.timeline == known.timeline
-        )
-
-    def _with_known_timeline(self, alias: str, answer: Answer) -> Answer:
-        """A replica cut off from the primary no longer shows the timeline it streamed: remember it."""
-        if isinstance(answer, Unreachable) or answer.system_identifier != self._topology.system_identifier:
-            return answer
-        newest = max(self._highest_timelines[alias], answer.timeline)
-        self._highest_timelines[alias] = newest
-        return answer if answer.role is Role.PRIMARY else replace(answer, timeline=newest)
-
-    def _reassess(self, previous: Topology) -> Topology:
-        now = time.monotonic()
-        leadership = find_primary(previous, self._answers)
-        if leadership.timeline != previous.timeline:
-            self._history.clear()
-            # Positions of the old timeline may never be reached on the new one.
-            self._marks = dict.fromkeys(self._marks, Lsn(0))
-            if self._history_file and leadership.system_identifier is not None:
-                remember_history(self._history_file, KnownHistory(leadership.system_identifier, leadership.timeline))
-        leader = self._answers.get(leadership.primary or "")
-        if isinstance(leader, NodeStatus):
-            self._history.record(leader.lsn, now)
-        if leadership.primary != previous.primary:
+    def _tell(self, before: Topology, after: Topology) -> None:
+        """Remember, log and count what has changed, before anybody acts on it."""
+        if after.timeline != before.timeline and self._history_file and after.system_identifier is not None:
+            remember_history(self._history_file, KnownHistory(after.system_identifier, after.timeline))
+        if after.primary != before.primary:
             is_first, self._has_had_primary = not self._has_had_primary, True
             logger.log(
                 logging.INFO if is_first else logging.WARNING,
                 "primary is now %s (was %s), timeline %s",
-                leadership.primary,
-                previous.primary,
-                leadership.timeline,
+                after.primary,
+                before.primary,
+                after.timeline,
             )
             metrics.PRIMARY_CHANGES.inc(0 if is_first else 1)
-        return assess(
-            previous,
-            self._answers,
-            leadership=leadership,
-            history=self._history,
-            answers_in_a_row=self._answers_in_a_row,
-            marks=self._marks,
-            limits=self._conf.limits,
-            now=now,
-        )
+        metrics.show_topology(after)
 
 
 def _carry_out(cuts: Cuts) -> None:
@@ -303,6 +241,7 @@ def _conninfos(conf: RoutingSettings) -> dict[str, dict[str, Any]]:
     databases = settings.DATABASES
     return {
         alias: {
+            **_transport(databases[alias].get("OPTIONS", {})),
             "host": databases[alias]["HOST"],
             "port": databases[alias]["PORT"],
             "dbname": conf.probe_database or databases[alias]["NAME"],
@@ -312,6 +251,11 @@ def _conninfos(conf: RoutingSettings) -> dict[str, dict[str, Any]]:
         }
         for alias in conf.nodes
     }
+
+
+def _transport(options: dict[str, Any]) -> dict[str, Any]:
+    """What says how a connection is protected; the prober sets its own time-outs and session parameters."""
+    return {name: value for name, value in options.items() if name.startswith(("ssl", "gss", "krb")) or name in _PROOF}
 
 
 def _forget_in_child() -> None:

@@ -33,9 +33,9 @@ _MISSES_OF_A_PRIMARY = 2
 class Cuts(NamedTuple):
     """Aliases whose open connections are to be cut, by what runs on them."""
 
-    reads: tuple[str, ...]
-    writes: tuple[str, ...]
-    commits: tuple[str, ...]
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    commits: tuple[str, ...] = ()
     """Only those that wait in a commit."""
 
 

@@ -104,6 +104,24 @@ class Cluster:
             finally:
                 connection.execute("SELECT pg_wal_replay_resume()")
 
+    @contextmanager
+    def impatient_recovery(self, *names: str) -> Iterator[None]:
+        """These replicas cancel every read that stands in the way of replay, and the primary knows of no reader."""
+        settings = ("max_standby_streaming_delay = 0", "hot_standby_feedback = off")
+        try:
+            for name in names:
+                with self.superuser(name) as connection:
+                    for setting in settings:
+                        connection.execute(f"ALTER SYSTEM SET {setting}".encode())
+                    connection.execute("SELECT pg_reload_conf()")
+            yield
+        finally:
+            for name in names:
+                with self.superuser(name) as connection:
+                    for setting in settings:
+                        connection.execute(f"ALTER SYSTEM RESET {setting.partition(' ')[0]}".encode())
+                    connection.execute("SELECT pg_reload_conf()")
+
     def command(self, *arguments: str, stdin: str | None = None) -> Outcome:
         """Run a command of manage.py on this cluster, in a process of its own."""
         done = subprocess.run(

@@ -78,11 +78,8 @@ def hold_replay_on_both(system: System) -> None:
 def conflict_with_recovery(system: System) -> None:
     """Rows are vacuumed and tables locked under the readers of both replicas, whose recovery waits for nobody."""
     before = _on_replicas(system, _CONFLICTS)
-    for setting in ("max_standby_streaming_delay = 0", "hot_standby_feedback = off"):
-        _on_replicas(system, f"ALTER SYSTEM SET {setting}")
-    _on_replicas(system, "SELECT pg_reload_conf()::int")
     ends_at = time.monotonic() + 2 * HELD_SECONDS
-    with system.database("pg1") as primary:
+    with system.impatient_recovery(*REPLICAS), system.database("pg1") as primary:
         while time.monotonic() < ends_at:
             primary.execute("UPDATE users SET biography = biography WHERE id % 3 = 0")
             primary.execute("VACUUM users")
@@ -232,8 +229,7 @@ def _on_replicas(system: System, statement: str) -> list[Any]:
     found = []
     for name in REPLICAS:
         with system.superuser(name) as connection:
-            cursor = connection.execute(statement.encode())
-            found.append(cursor.fetchone() if cursor.description else None)
+            found.append(connection.execute(statement.encode()).fetchone())
     return found
 
 

@@ -66,6 +66,8 @@ class TestVerifyHistory:
         report = run_history(system.url, seconds=8, during=lambda: lose_acknowledged_writes(system)).report
         assert (report.exit_code(), report.doubts) == (ExitCode.REFUSED, ())
         assert report.verdict.count(Invariant.ACKNOWLEDGED_WRITES_LOST) > 0
+        # The application said so itself, to the clients that had written or seen them.
+        assert report.verdict.flagged_reads > 0
 
     def test_ctrl_c_ends_the_load_and_is_judged(self, make_system):
         system = make_system()

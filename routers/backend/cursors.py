@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -28,8 +29,10 @@ class _Routed(utils.CursorWrapper):
             other = self.db.after_failure(error, sql)
             is_named = isinstance(self.cursor, psycopg.ServerCursor)
             cursor = other.chunked_cursor() if is_named else other.cursor()
-            # From here on rows are fetched, and errors wrapped, by the node that answers.
             result = cursor.execute(sql, params)
+            with suppress(psycopg.Error):
+                self.cursor.close()
+            # From here on rows are fetched, and errors wrapped, by the node that answers.
             self.cursor, self.db = cursor.cursor, cursor.db
             return result
         self._note(sql)

@@ -1,9 +1,15 @@
 """Tokens on a real primary with real replicas, through Django's test client and the public functions."""
 
+import threading
+
+import psycopg
 import pytest
 from django.db import connections, transaction
+from django.test import Client
 
 from conftest import ALIASES
+from management.connection import conninfo
+from management.credentials import operator_credentials
 from management.processes import wait_until
 from routers import consistency, health, reading_from_replica
 from routers.errors import NotCommitted, WriteOnReadNode
@@ -20,6 +26,11 @@ PERSON = {"email": "a@example.com", "password": "correct horse 1", "firstName": 
 
 def register(client, **changed):
     return client.post("/v0/api/auth/register", {**PERSON, **changed}, content_type="application/json")
+
+
+def register_elsewhere() -> str:
+    """Another client's registration; its token."""
+    return register(Client()).headers[TOKEN_HEADER]
 
 
 class TestToken:
@@ -108,6 +119,13 @@ class TestJobs:
                     assert User.objects.filter(email="b@example.com").exists()
                     assert current_scope().node in {"pg3", "default"}
 
+    def test_when_the_transaction_has_committed_there_is_one(self):
+        tokens = []
+        with scope(), transaction.atomic():
+            User.objects.create(email="b@example.com", first_name="B", last_name="C")
+            transaction.on_commit(lambda: tokens.append(verify(consistency.current_token())))
+        assert tokens[0].lsn > Lsn(0)
+
     def test_inside_a_transaction_there_is_no_token_yet(self):
         with scope(), transaction.atomic():
             User.objects.create(email="b@example.com", first_name="B", last_name="C")
@@ -128,14 +146,21 @@ class TestJobs:
 
 
 class TestFailingReads:
+    def terminate(self, cluster, node):
+        with cluster.superuser(node) as connection:
+            connection.execute("SELECT pg_terminate_backend(%s, 5000)", [connections[node].connection.info.backend_pid])
+
+    def lock_the_table(self, cluster):
+        login = operator_credentials(cluster.state).superuser
+        name = connections["default"].settings_dict["NAME"]
+        with psycopg.connect(**conninfo(cluster.record.node("pg1"), login, dbname=name)) as connection:
+            connection.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+
     def test_a_terminated_backend_costs_a_retry_not_an_error(self, cluster):
         with reading_from_replica():
             User.objects.count()
             node = current_scope().node
-            with cluster.superuser(node) as connection:
-                connection.execute(
-                    "SELECT pg_terminate_backend(%s, 5000)", [connections[node].connection.info.backend_pid]
-                )
+            self.terminate(cluster, node)
             assert User.objects.count() == 0
             assert current_scope().node != node
         wait_until(lambda: len(health.topology().good_replicas) == 2, timeout_seconds=10)
@@ -148,6 +173,36 @@ class TestFailingReads:
             del connections[node]
             monkeypatch.setitem(connections[node].settings_dict, "PORT", str(free_ports(1)))
             assert User.objects.count() == 0
+            assert current_scope().node != node
+
+    def test_a_read_that_waits_on_a_frozen_node_is_answered_by_another(self, cluster):
+        with reading_from_replica():
+            User.objects.count()
+            node = current_scope().node
+            with cluster.frozen(node):
+                assert User.objects.count() == 0
+                assert current_scope().node != node
+        wait_until(lambda: len(health.topology().good_replicas) == 2, timeout_seconds=10)
+
+    def test_a_server_side_cursor_is_opened_on_another_node(self, cluster):
+        with scope(token=verify(register_elsewhere())):
+            User.objects.count()
+            node = current_scope().node
+            self.terminate(cluster, node)
+            assert len(list(User.objects.iterator())) == 1
+            assert current_scope().node != node
+        wait_until(lambda: len(health.topology().good_replicas) == 2, timeout_seconds=10)
+
+    def test_a_conflict_with_recovery_sends_a_long_read_elsewhere(self, cluster):
+        register_elsewhere()
+        with reading_from_replica(), cluster.impatient_recovery("pg2", "pg3"):
+            User.objects.count()
+            node = current_scope().node
+            locking = threading.Timer(0.5, self.lock_the_table, args=[cluster])
+            locking.start()
+            sleepers = User.objects.raw("SELECT users.*, pg_sleep(1.5) FROM users")
+            assert [person.last_name for person in sleepers] == ["K"]
+            locking.join()
             assert current_scope().node != node
 
     def test_a_write_sent_to_a_replica_names_the_fix(self):

@@ -1,7 +1,9 @@
 import pytest
+from django.conf import settings
 
 from management.credentials import monitor_login
 from management.processes import wait_until
+from routers import health
 from routers.conf import RoutingSettings
 from routers.health import HealthMonitor
 from routers.node import Condition
@@ -45,6 +47,15 @@ def becomes(monitor: HealthMonitor, alias: str, *conditions: Condition) -> bool:
     return wait_until(lambda: monitor.topology.nodes[alias].condition in conditions, timeout_seconds=10)
 
 
+class TestProber:
+    def test_asks_no_node_less_safely_than_the_application_reads_it(self, cluster, monkeypatch):
+        health.stop_monitor()
+        monkeypatch.setitem(settings.DATABASES["pg2"]["OPTIONS"], "sslmode", "require")
+        node = health.topology().nodes["pg2"]
+        health.stop_monitor()
+        assert (node.condition, "does not support SSL" in node.reason) == (Condition.UNREACHABLE, True)
+
+
 class TestHealthMonitor:
     def test_the_first_snapshot_is_complete(self, cluster, watch):
         seen = watch(cluster).topology
@@ -76,6 +87,30 @@ class TestHealthMonitor:
             connection.execute("SELECT pg_logical_emit_message(true, 'test', 'x')")
             assert becomes(monitor, "pg3", Condition.LAGGING)
         assert becomes(monitor, "pg3", Condition.GOOD)
+
+    def test_a_replica_that_shows_less_after_a_crash_must_catch_up_first(self, make_cluster, watch):
+        cluster = make_cluster(replicas=2)
+        monitor = watch(cluster)
+        with cluster.superuser("pg3") as replica:
+            # In force from its next start on: it then shows no more than it had written to its files.
+            replica.execute("ALTER SYSTEM SET recovery_min_apply_delay = '1h'")
+        with cluster.superuser("pg1") as connection:
+            connection.execute("CREATE TABLE seen (number int)")
+        assert becomes(monitor, "pg3", Condition.GOOD)
+        cluster.kill("pg3")
+        assert becomes(monitor, "pg3", Condition.UNREACHABLE)
+        cluster.start("pg3")
+        assert wait_until(lambda: "before it serves again" in monitor.topology.nodes["pg3"].reason, timeout_seconds=10)
+        with cluster.superuser("pg3") as replica:
+            replica.execute("ALTER SYSTEM RESET recovery_min_apply_delay")
+            replica.execute("SELECT pg_reload_conf()")
+        assert becomes(monitor, "pg3", Condition.GOOD)
+
+    def test_a_timeline_that_a_client_has_seen_unmasks_an_old_primary(self, cluster, watch):
+        monitor = watch(cluster)
+        assert monitor.learn_timeline(1).primary == "pg1"
+        learnt = monitor.learn_timeline(2)
+        assert (learnt.primary, learnt.nodes["pg1"].condition) == (None, Condition.FENCED)
 
     def test_an_idle_primary_makes_nobody_lag(self, cluster, watch):
         monitor = watch(cluster, max_lag_seconds=0.2)

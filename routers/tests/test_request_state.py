@@ -34,6 +34,16 @@ class TestScope:
                 pin_to_primary()
             assert outer.pinned
 
+    def test_what_an_inner_scope_has_seen_its_outer_one_has_seen(self):
+        with scope() as outer:
+            with scope() as inner:
+                inner.node, inner.has_read_node = "pg2", True
+            assert (outer.node, outer.has_read_node, outer.has_read_primary) == ("pg2", True, False)
+            with scope() as inner:
+                inner.node, inner.has_read_node = "pg3", True
+            # Only a position of the primary covers both.
+            assert outer.has_read_primary
+
     def test_pinning_outside_a_scope_does_nothing(self):
         pin_to_primary()
         assert current_scope() is None

@@ -57,6 +57,12 @@ class TestGoodReplicas:
         seen = observe({"pg1": primary(lsn=5000), "pg2": replica(lsn=4995)}, history=history, now=100.0)
         assert seen.nodes["pg2"].reason == "6.0 s behind, the limit is 5.0"
 
+    def test_take_one_that_lagged_back_at_half_the_limit(self):
+        lagging = observe({"pg1": primary(lsn=5000), "pg2": replica(lsn=3999)})
+        nearly = observe({"pg1": primary(lsn=5000), "pg2": replica(lsn=4499)}, previous=lagging)
+        assert (nearly.good_replicas, nearly.nodes["pg2"].reason) == ((), "501 bytes behind, the limit is 500")
+        assert observe({"pg1": primary(lsn=5000), "pg2": replica(lsn=4500)}, previous=nearly).good_replicas == ("pg2",)
+
     def test_exclude_one_of_an_older_timeline(self):
         seen = observe({"pg1": primary(timeline=2), "pg2": replica(timeline=1)})
         assert seen.nodes["pg2"].condition is Condition.OLD_TIMELINE
