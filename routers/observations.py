@@ -87,7 +87,8 @@ class Observations:
 
     def _with_known_timeline(self, alias: str, answer: Answer) -> Answer:
         """A replica cut off from the primary no longer shows the timeline it streamed: remember it."""
-        if isinstance(answer, Unreachable) or answer.system_identifier != self.topology.system_identifier:
+        known = self.topology.system_identifier
+        if isinstance(answer, Unreachable) or known not in {None, answer.system_identifier}:
             return answer
         newest = max(self._highest_timelines[alias], answer.timeline)
         self._highest_timelines[alias] = newest
