@@ -12,16 +12,14 @@ from django.db import DatabaseError, InterfaceError, connections
 from routers import metrics
 from routers.conf import PRIMARY_ALIAS
 from routers.lsn import Lsn
+from routers.probe import TIMELINE_OF_PRIMARY
 from routers.token import Token
 
 logger = logging.getLogger(__name__)
 
 _REPLAYED: Final = "SELECT pg_last_wal_replay_lsn()::text"
 # The flush and write positions can be behind a commit that was just acknowledged; this one never is.
-_INSERTED: Final = """
-SELECT pg_current_wal_insert_lsn()::text,
-       ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int
-"""
+_INSERTED: Final = f"SELECT pg_current_wal_insert_lsn()::text, {TIMELINE_OF_PRIMARY}"
 _FIRST_PAUSE_SECONDS: Final = 0.0005
 _LONGEST_PAUSE_SECONDS: Final = 0.01
 

@@ -22,16 +22,17 @@ from routers.node import NodeStatus, Role
 
 logger = logging.getLogger(__name__)
 
-# The timeline of a primary is in the name of its current WAL file: pg_control_checkpoint() still shows
-# the old one after a promotion. A replica's is the newest of what it receives and what it has recorded.
-_SQL: Final = """
+TIMELINE_OF_PRIMARY: Final = "('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int"
+"""By the name of its current WAL file: pg_control_checkpoint() still shows the old one after a promotion."""
+# A replica's timeline is the newest of what it receives and what it has recorded.
+_SQL: Final = f"""
 SELECT pg_is_in_recovery(),
        (SELECT system_identifier FROM pg_control_system()),
        CASE WHEN pg_is_in_recovery()
             THEN greatest((SELECT timeline_id FROM pg_control_checkpoint()),
                           (SELECT min_recovery_end_timeline FROM pg_control_recovery()),
                           receiver.received_tli)
-            ELSE ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int
+            ELSE {TIMELINE_OF_PRIMARY}
        END,
        CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END::text,
        pg_last_wal_receive_lsn()::text,

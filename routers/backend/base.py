@@ -26,17 +26,18 @@ from routers.errors import PrimaryUnavailable, WriteOnReadNode
 from routers.failures import Failure, classify
 from routers.node import Topology
 from routers.open_connections import OpenConnection
+from routers.probe import TIMELINE_OF_PRIMARY
 from routers.request_state import Scope, current_scope, note_write
 from routers.selection import Reason
 from routers.writes import is_select
 
 _PRIMARY_ALIASES: Final = frozenset({PRIMARY_ALIAS, NO_DB_ALIAS})
 """Django makes and drops databases over a copy of `default` that it gives an alias of its own."""
-_VERIFY: Final = """
+_VERIFY: Final = f"""
 SELECT pg_is_in_recovery(),
        (SELECT system_identifier FROM pg_control_system()),
        CASE WHEN NOT pg_is_in_recovery()
-            THEN ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int END
+            THEN {TIMELINE_OF_PRIMARY} END
 """
 
 
