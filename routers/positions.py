@@ -17,9 +17,9 @@ from routers.token import Token
 
 logger = logging.getLogger(__name__)
 
-_REPLAYED: Final = "SELECT pg_last_wal_replay_lsn()::text"
+REPLAYED: Final = "SELECT pg_last_wal_replay_lsn()::text"
 # The flush and write positions can be behind a commit that was just acknowledged; this one never is.
-_INSERTED: Final = f"SELECT pg_current_wal_insert_lsn()::text, {TIMELINE_OF_PRIMARY}"
+INSERTED: Final = f"SELECT pg_current_wal_insert_lsn()::text, {TIMELINE_OF_PRIMARY}"
 _FIRST_PAUSE_SECONDS: Final = 0.0005
 _LONGEST_PAUSE_SECONDS: Final = 0.01
 
@@ -28,7 +28,7 @@ def replayed(alias: str) -> Lsn | None:
     """What the replica shows by now. None if it does not answer, or has replayed nothing."""
     try:
         with connections[alias].cursor() as cursor:
-            cursor.execute(_REPLAYED)
+            cursor.execute(REPLAYED)
             (text,) = cursor.fetchone()
     except (DatabaseError, InterfaceError) as error:
         logger.info("the position of %s is unknown: %s", alias, error)
@@ -40,7 +40,7 @@ def inserted(*, system_identifier: int) -> Token | None:
     """The position of the primary: everything committed before is below it. None if there is no primary."""
     try:
         with connections[PRIMARY_ALIAS].cursor() as cursor:
-            cursor.execute(_INSERTED)
+            cursor.execute(INSERTED)
             text, timeline = cursor.fetchone()
     except (DatabaseError, InterfaceError) as error:
         logger.info("the position of the primary is unknown: %s", error)

@@ -65,7 +65,7 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # untyped
     @property
     def node(self) -> str:
         """The node its connection was last opened to: for `default`, the primary of then. Empty before the first."""
-        return self._node()
+        return self._binding.node if self._binding else ""
 
     # ── Connecting ─────────────────────────────────────────────────────────────────────────────────
 
@@ -96,12 +96,12 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # untyped
                 health.monitor().ask_soon(self.alias)
                 raise
             health.monitor().refresh()
-            raise PrimaryUnavailable(f"the primary {self._node()} does not accept this connection: {error}") from error
+            raise PrimaryUnavailable(f"the primary {self.node} does not accept this connection: {error}") from error
         self._forget_connection()
-        self._open = OpenConnection(connection, node=self._node(), is_for_writes=self.is_primary_alias)
+        self._open = OpenConnection(connection, node=self.node, is_for_writes=self.is_primary_alias)
         if self.is_primary_alias:
             try:
-                self._verify(connection, self._node())
+                self._verify(connection, self.node)
             except BaseException:
                 connection.close()
                 self._forget_connection()
@@ -143,9 +143,6 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # untyped
             raise PrimaryUnavailable(f"no primary: {_describe(topology)}")
         self._binding = _Binding(topology.primary, topology.incarnation_of(topology.primary), topology.timeline)
         return topology.primary
-
-    def _node(self) -> str:
-        return self._binding.node if self._binding else ""
 
     def _verify(self, connection: psycopg.Connection[Any], node: str) -> None:
         connection.autocommit = True
@@ -289,7 +286,7 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # untyped
         if self._open is not None and self._open.is_cut:
             return  # The prober ended it: it knows.
         if self.is_primary_alias:
-            health.monitor().ask_soon(self._node())
+            health.monitor().ask_soon(self.node)
         else:
             health.monitor().suspect(self.alias, " ".join(str(error).split()))
 
@@ -302,9 +299,9 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # untyped
                 "GenericRelation, raw() with INSERT … RETURNING, data-changing CTEs."
             ) from error
         topology = health.monitor().refresh()
-        if topology.primary == self._node():
+        if topology.primary == self.node:
             raise error  # The application asked for a read-only transaction.
-        node = self._node()
+        node = self.node
         self.close()
         raise PrimaryUnavailable(f"{node} is not the primary any more; the write was not made: {error}") from error
 

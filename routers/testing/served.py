@@ -13,7 +13,7 @@ from routers import health, positions
 from routers.conf import PRIMARY_ALIAS, routing_settings
 from routers.failures import is_node_failure
 
-_OF_THE_ROUTER: Final = {positions._REPLAYED, positions._INSERTED}
+_OF_THE_ROUTER: Final = {positions.REPLAYED, positions.INSERTED}
 """Asked over the application's connections, to place its queries and sign its tokens."""
 
 
