@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 import sys
+from abc import abstractmethod
 from argparse import ArgumentParser, ArgumentTypeError
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import psutil
 import psycopg
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
+from management.credentials import operator_credentials
 from management.errors import OperationError, Refused
 from management.exit_codes import HELP, INTERRUPTED, ExitCode
+from management.output import as_json, describe_survey
+from management.record import require_record
 from management.state import StateDirectory
+from management.succession import Succession
 
 
 def positive_seconds(text: str) -> float:
@@ -27,6 +32,18 @@ def positive_seconds(text: str) -> float:
     if not 0 < seconds < math.inf:
         raise ArgumentTypeError(f"{text} is not a positive number of seconds")
     return seconds
+
+
+def non_negative_bytes(text: str) -> int:
+    """A size on the command line.
+
+    >>> non_negative_bytes("16777216")
+    16777216
+    """
+    count = int(text)
+    if count < 0:
+        raise ArgumentTypeError(f"{text} is less than 0")
+    return count
 
 
 class ClusterCommand(BaseCommand):
@@ -81,3 +98,76 @@ class ClusterCommand(BaseCommand):
     def operate(self, state: StateDirectory, options: dict[str, Any]) -> ExitCode:
         """What the command does. Raises OperationError."""
         raise NotImplementedError
+
+
+P = TypeVar("P")
+D_co = TypeVar("D_co", covariant=True)
+
+
+class Operation(Protocol[P, D_co]):
+    """What a planned command does."""
+
+    def plan(self) -> P:
+        """What would be done now. Changes nothing; raises Refused or Unknown if it must not be done."""
+
+    def carry_out(self, plan: P) -> D_co:
+        """Do it."""
+
+
+class PlannedCommand(ClusterCommand, Generic[P]):
+    """Surveys, decides, shows the plan, asks, looks again under the lock, acts, surveys again."""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """What all have in common."""
+        parser.add_argument("--dry-run", action="store_true", help="show the plan and change nothing")
+        parser.add_argument("--no-input", action="store_true", help="do not ask before acting")
+        parser.add_argument(
+            "--timeout", type=positive_seconds, default=30.0, metavar="SECONDS", help="for each wait (default: 30)"
+        )
+        self.add_format(parser)
+
+    @abstractmethod
+    def operation(self, succession: Succession, options: dict[str, Any]) -> Operation[P, object]:
+        """The operation that the command line asks for."""
+
+    @abstractmethod
+    def describe(self, plan: P) -> str:
+        """The plan in words, one step a line."""
+
+    @abstractmethod
+    def subject(self, plan: P) -> str:
+        """The node that the plan is about; the operator types its name."""
+
+    def operate(self, state: StateDirectory, options: dict[str, Any]) -> ExitCode:
+        """Plan, confirm, act."""
+        is_json = options["format"] == "json"
+        plan = self._operation(state, options).plan()
+        subject = self.subject(plan)
+        if options["dry_run"]:
+            self.stdout.write(as_json(plan) if is_json else self.describe(plan))
+            return ExitCode.DONE
+        self.stderr.write(self.describe(plan))
+        if not options["no_input"]:
+            self.confirm(f"Type {subject} to go on: ", subject)
+        with state.lock():
+            # The answer may have taken a while: look again before anything is changed.
+            operation = self._operation(state, options)
+            now = operation.plan()
+            if self.subject(now) != subject:
+                raise Refused(f"Meanwhile it would be about {self.subject(now)}. Nothing was changed; look again.")
+            done = operation.carry_out(now)
+            survey = self._succession(state, options).survey()
+        self.stdout.write(as_json(done) if is_json else describe_survey(survey))
+        return ExitCode.DONE
+
+    def _operation(self, state: StateDirectory, options: dict[str, Any]) -> Operation[P, object]:
+        return self.operation(self._succession(state, options), options)
+
+    def _succession(self, state: StateDirectory, options: dict[str, Any]) -> Succession:
+        return Succession(
+            record=require_record(state),
+            credentials=operator_credentials(state),
+            state=state,
+            timeout_seconds=options["timeout"],
+            say=self.say,
+        )

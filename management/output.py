@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from management.survey import Survey
+
 
 def as_json(value: Any) -> str:
     """A dataclass (or a list of them) as JSON, names as they are in the code, units included."""
@@ -56,3 +58,17 @@ def show_seconds(seconds: float | None) -> str:
     if seconds is None:
         return "–"
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def describe_survey(survey: Survey) -> str:
+    """The nodes as they are now."""
+    rows = [
+        (
+            name,
+            found.status.role if found.status else found.evidence,
+            str(found.status.timeline) if found.status else "–",
+            str(found.status.lsn) if found.status else "–",
+        )
+        for name, found in survey.nodes.items()
+    ]
+    return as_table(("node", "role", "timeline", "LSN"), rows)

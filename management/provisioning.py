@@ -5,6 +5,7 @@ Each step may be repeated: it changes only what differs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import psycopg
@@ -90,6 +91,15 @@ def ensure_slot(connection: psycopg.Connection[Any], name: str) -> None:
     )
     if not connection.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", [name]).fetchone():
         connection.execute("SELECT pg_create_physical_replication_slot(%s, true)", [name])
+
+
+def drop_idle_slots(connection: psycopg.Connection[Any], names: Sequence[str]) -> None:
+    """Drop the physical slots of these names that nobody uses."""
+    connection.execute(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+        " WHERE slot_type = 'physical' AND NOT active AND slot_name = ANY(%s)",
+        [list(names)],
+    )
 
 
 def set_parameter(connection: psycopg.Connection[Any], name: str, value: str) -> None:

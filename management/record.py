@@ -30,6 +30,14 @@ class RecordedNode:
 
 
 @dataclass(frozen=True, slots=True)
+class Handover:
+    """A switchover that has begun: the old primary may be stopped, and the candidate not yet promoted."""
+
+    old_primary: str
+    candidate: str
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterRecord:
     """The cluster of a state directory."""
 
@@ -41,6 +49,8 @@ class ClusterRecord:
     """The node that set-up or a promotion last saw as the primary. None before."""
     system_identifier: int | None = None
     """The cluster's. A node with another one is a stranger. None before set-up has seen it."""
+    handover: Handover | None = None
+    """None: no switchover is under way."""
 
     def node(self, name: str) -> RecordedNode:
         """The node of this name.
@@ -77,8 +87,8 @@ class ClusterRecord:
         return replace(self, nodes=nodes)
 
     def led_by(self, primary: str, system_identifier: int) -> ClusterRecord:
-        """The same cluster with this primary."""
-        return replace(self, primary=primary, system_identifier=system_identifier)
+        """The same cluster with this primary. A switchover that was under way is over."""
+        return replace(self, primary=primary, system_identifier=system_identifier, handover=None)
 
     def with_synchronous(self, synchronous: SynchronousReplication) -> ClusterRecord:
         """The same cluster with another synchronous replication."""
@@ -103,6 +113,7 @@ def load_record(state: StateDirectory) -> ClusterRecord | None:
             node_user=raw["node_user"],
             primary=raw["primary"],
             system_identifier=raw["system_identifier"],
+            handover=Handover(**raw["handover"]) if raw.get("handover") else None,
         )
     except FileNotFoundError:
         return None

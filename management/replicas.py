@@ -17,7 +17,7 @@ from management.credentials import OperatorCredentials, write_private
 from management.errors import OperationError
 from management.host import Host
 from management.local_node import LocalNode
-from management.record import RecordedNode
+from management.record import ClusterRecord, RecordedNode
 from management.survey import await_streaming
 from management.talk import Say
 
@@ -34,7 +34,7 @@ class Built:
 
 
 def build_replicas(
-    nodes: Sequence[LocalNode], primary: RecordedNode, host: Host, credentials: OperatorCredentials, *, say: Say
+    nodes: Sequence[LocalNode], primary: str, record: ClusterRecord, credentials: OperatorCredentials, *, say: Say
 ) -> Built:
     """Clone, start and point all of them at the primary, then wait until they have caught up with this moment.
 
@@ -42,16 +42,17 @@ def build_replicas(
     """
     if not nodes:
         return Built((), {})
+    host, source = record.host(), record.node(primary)
     passfile = _write_passfile(nodes[0].data_dir.parent, host, credentials)
-    builder = _Builder(primary, host, credentials, passfile, say)
+    builder = _Builder(source, [node.name for node in record.nodes], host, credentials, passfile, say)
     with ThreadPoolExecutor(max_workers=4) as pool:
         problems = dict(zip([node.name for node in nodes], pool.map(builder.try_to_build, nodes), strict=True))
     failed = {name: problem for name, problem in problems.items() if problem}
     wanted = [name for name, problem in problems.items() if not problem]
-    streaming = await_streaming(primary, wanted, credentials.superuser, timeout_seconds=_STREAMING_SECONDS)
+    streaming = await_streaming(source, wanted, credentials.superuser, timeout_seconds=_STREAMING_SECONDS)
     for node in nodes:
         if node.name in wanted and node.name not in streaming:
-            failed[node.name] = f"does not catch up with {primary.name}; see {node.log_file}"
+            failed[node.name] = f"does not catch up with {primary}; see {node.log_file}"
     return Built(tuple(node.name for node in nodes if node.name in streaming), failed)
 
 
@@ -66,6 +67,8 @@ def _write_passfile(home: Path, host: Host, credentials: OperatorCredentials) ->
 @dataclass(frozen=True, slots=True)
 class _Builder:
     primary: RecordedNode
+    names: Sequence[str]
+    """Of all nodes of the cluster."""
     host: Host
     credentials: OperatorCredentials
     passfile: Path
@@ -94,6 +97,8 @@ class _Builder:
         with connect(RecordedNode(node.name, "127.0.0.1", node.port), self.credentials.superuser) as connection:
             if provisioning.read_primary_conninfo(connection) != source:
                 provisioning.follow(connection, conninfo=source, slot=node.name)
+            # Those it had as a primary would keep WAL for ever.
+            provisioning.drop_idle_slots(connection, self.names)
 
 
 def start(node: LocalNode, host: Host, *, say: Say) -> None:

@@ -77,7 +77,7 @@ def _setup(wanted: LocalSetup, state: StateDirectory, say: Say) -> ClusterRecord
     record = record.led_by(primary.name, _system_identifier(record.node(primary.name), credentials))
     ensure_secrets(record, state)
     replicas = [node for node in nodes if node is not primary and not record.node(node.name).fenced]
-    built = build_replicas(replicas, record.node(primary.name), host, credentials, say=say)
+    built = build_replicas(replicas, primary.name, record, credentials, say=say)
     record = record.with_synchronous(_synchronous(wanted, record.synchronous, built.streaming))
     with connect(record.node(primary.name), credentials.superuser) as connection:
         provisioning.set_synchronous(connection, record.synchronous)

@@ -197,7 +197,7 @@ class TestPromoteReplica:
         outcome = cluster.command("promote_replica", "--no-input", "--format=json")
         assert outcome.code == 0, outcome.stderr
         done = json.loads(outcome.stdout)
-        assert (done["timeline"], done["streaming"], done["canary_committed"]) == (2, ["pg3"], True)
+        assert (done["timeline"], done["streaming"]) == (2, ["pg3"])
         assert names(cluster) == {"pg1": None, "pg2": Role.PRIMARY, "pg3": Role.REPLICA}
         with cluster.superuser("pg2") as connection:
             assert connection.execute("SHOW synchronous_standby_names").fetchone() == ('ANY 1 ("pg3")',)
