@@ -93,6 +93,12 @@ def ensure_slot(connection: psycopg.Connection[Any], name: str) -> None:
         connection.execute("SELECT pg_create_physical_replication_slot(%s, true)", [name])
 
 
+def read_timeline_history(connection: psycopg.Connection[Any], timeline: int) -> str:
+    """The history file of a timeline; empty for the first one, which has none."""
+    row = connection.execute("SELECT public.highload_timeline_history(%s)", [timeline]).fetchone()
+    return row[0] or "" if row else ""
+
+
 def drop_idle_slots(connection: psycopg.Connection[Any], names: Sequence[str]) -> None:
     """Drop the physical slots of these names that nobody uses."""
     connection.execute(

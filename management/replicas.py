@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -110,3 +111,12 @@ def start(node: LocalNode, host: Host, *, say: Say) -> None:
     if node.pid() is None:
         node.start(host)
         say(f"{node.name} started on 127.0.0.1:{node.port}")
+
+
+def put_aside(node: LocalNode, *, say: Say) -> None:
+    """Stop a node and move its data away, so that it is cloned anew. Nothing is deleted: it may hold lost commits."""
+    node.stop()
+    if node.data_dir.exists():
+        aside = node.data_dir.with_name(f"{node.name}.before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+        node.data_dir.rename(aside)
+        say(f"{node.name}: its old data is in {aside}; delete it when you are sure that you need nothing of it")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Final
 
 from management import provisioning
@@ -21,7 +20,7 @@ from management.local_plan import LocalSetup, plan_local, primary_by_files
 from management.local_secrets import ensure_secrets
 from management.ports import require_free_port
 from management.record import ClusterRecord, RecordedNode, load_record, save_record
-from management.replicas import build_replicas, start
+from management.replicas import build_replicas, put_aside, start
 from management.state import StateDirectory
 from management.synchronous import SynchronousReplication
 from management.talk import Say
@@ -142,11 +141,7 @@ def _put_aside(name: str, primary: LocalNode, record: ClusterRecord, state: Stat
     node = record.local(name, state)
     if node is None or node.name == primary.name:
         raise Refused(f"{name} is the primary; only a replica or a fenced node can be cloned anew.")
-    node.stop()
-    if node.data_dir.exists():
-        aside = node.data_dir.with_name(f"{name}.before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-        node.data_dir.rename(aside)
-        say(f"{name}: its old data is in {aside}; delete it when you are sure that you need nothing of it")
+    put_aside(node, say=say)
     kept = tuple(replace(each, fenced=False) if each.name == name else each for each in record.nodes)
     return replace(record, nodes=kept)
 

@@ -148,6 +148,15 @@ async def _query_history(connection: Connection, timeline: int) -> Mapping[int, 
     row = await (await connection.execute(_HISTORY_SQL, [timeline])).fetchone()
     # The first timeline has no history file.
     text = row[0] if row and row[0] else ""
+    return parse_history(text)
+
+
+def parse_history(text: str) -> dict[int, Lsn]:
+    """Where each earlier timeline ended, by its number: the content of a timeline's history file.
+
+    >>> parse_history("1\\t0/3000148\\tno recovery target specified\\n")
+    {1: Lsn(value=50331976)}
+    """
     return {int(match[1]): Lsn.parse(match[2]) for match in _HISTORY_LINE.finditer(text)}
 
 

@@ -82,8 +82,9 @@ class System(Cluster):
 
 
 def hear_ctrl_c() -> None:
-    """As in a terminal: a shell without job control makes what it runs in the background deaf to Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """As in a terminal: what runs in the background, or under nohup, is deaf to Ctrl-C or to a hang-up."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

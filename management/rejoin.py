@@ -1,0 +1,307 @@
+"""Brings a node that was fenced, stopped or left behind back as a replica. Never by just starting it.
+
+What it wrote and nobody else has is kept beside its data before anything is overwritten.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from management import provisioning
+from management.connection import connect
+from management.control_data import ControlData, read_control_data
+from management.credentials import write_private
+from management.errors import Incomplete, OperationError, Refused, Unknown
+from management.local_node import LocalNode
+from management.patroni import require_no_patroni
+from management.record import ClusterRecord, require_record, save_record
+from management.replicas import build_replicas, put_aside
+from management.succession import Succession, in_words
+from management.survey import Evidence, Survey
+from management.synchronous import SynchronousReplication
+from routers.lsn import Lsn
+from routers.node import Role
+from routers.probe import parse_history
+
+_SEGMENT_BYTES: Final = 16 * 1024 * 1024
+"""PostgreSQL's default, which set-up leaves as it is."""
+
+
+class Method(StrEnum):
+    """How a node's data becomes a copy of the primary's."""
+
+    FOLLOW = "follow"
+    """As it is: it was a replica, so it has nothing of its own."""
+    REWIND = "rewind"
+    """`pg_rewind`: only what differs is copied."""
+    RECLONE = "reclone"
+    """A new base backup; the old data is put aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class RejoinPlan:
+    """What a rejoin would do."""
+
+    node: str
+    primary: str
+    timeline: int
+    """The primary's."""
+    method: Method
+    node_timeline: int | None
+    """The node's, by its control file. None: it has no data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejoined:
+    """What a rejoin did."""
+
+    plan: RejoinPlan
+    method: Method
+    """The one that worked: a node that does not follow afterwards is cloned anew."""
+    diverged_wal: str | None
+    """Where the WAL is that only this node had. None: it had none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejoin:
+    """One rejoin."""
+
+    succession: Succession
+    name: str
+    wanted: Method | None = None
+    """None: the gentlest that may work, and a re-clone if it does not."""
+
+    def plan(self) -> RejoinPlan:
+        """What would be done now. Changes nothing.
+
+        Raises:
+            Refused: It is, or may be, the node that accepts writes; or it cannot be done from here.
+            Unknown: It is silent.
+        """
+        succession = self.succession
+        record = require_record(succession.state)
+        node = self._local(record)
+        survey = succession.survey()
+        require_no_patroni(survey, succession.credentials.superuser)
+        primary = _require_not_writable(self.name, survey)
+        control = self._control_data(node, record, survey)
+        timeline = control.timeline if control else None
+        return RejoinPlan(self.name, primary, survey.timeline, self._method(control), timeline)
+
+    def carry_out(self, plan: RejoinPlan) -> Rejoined:
+        """Do it.
+
+        Raises:
+            Incomplete: The node does not follow; says what to run.
+        """
+        node = self._local(require_record(self.succession.state))
+        kept = None
+        try:
+            if plan.method is Method.REWIND:
+                kept = self._rewind(node, plan)
+            method = self._return(node, plan)
+        except (psycopg.Error, OperationError, OSError, KeyboardInterrupt) as error:
+            raise Incomplete(
+                f"{node.name} is not back: {in_words(error)} Run the command again, "
+                f"or `manage.py rejoin_node {node.name} --reclone`."
+            ) from error
+        return Rejoined(plan, method, str(kept) if kept else None)
+
+    def _return(self, node: LocalNode, plan: RejoinPlan) -> Method:
+        """Let it follow; the method that it took.
+
+        Raises:
+            OperationError: It does not follow.
+        """
+        if plan.method is not Method.RECLONE:
+            problem = self._follow(node, plan)
+            if not problem:
+                return plan.method
+            if self.wanted is not None:
+                node.stop()
+                raise OperationError(f"{problem}. It is stopped again.")
+            self.succession.say(f"{node.name} does not follow ({problem}): cloning it anew")
+        put_aside(node, say=self.succession.say)
+        problem = self._follow(node, plan)
+        if problem:
+            raise OperationError(problem)
+        return Method.RECLONE
+
+    # ── Looking ────────────────────────────────────────────────────────────────────────────────────
+
+    def _local(self, record: ClusterRecord) -> LocalNode:
+        node = record.local(self.name, self.succession.state)
+        if node is None:
+            raise Refused(
+                f"{self.name} does not run on this machine. `manage.py setup_replication --existing` prints the lines "
+                "that clone it anew on its host."
+            )
+        return node
+
+    def _control_data(self, node: LocalNode, record: ClusterRecord, survey: Survey) -> ControlData | None:
+        """What its files say. None: there are none.
+
+        Raises:
+            Refused: They are of another cluster, or of another node.
+        """
+        if not node.is_initialised:
+            return None
+        others = {each.data_dir: each.name for each in record.nodes if each.name != node.name and each.data_dir}
+        same = [name for path, name in others.items() if Path(path).resolve() == node.data_dir.resolve()]
+        if same:
+            raise Refused(f"{node.data_dir} is the directory of {same[0]}, too. Nothing was changed.")
+        control = read_control_data(node.data_dir, record.host())
+        if control.system_identifier != survey.system_identifier:
+            raise Refused(
+                f"{node.data_dir} holds system {control.system_identifier}, but this cluster is system "
+                f"{survey.system_identifier}: it is not this node's directory. Nothing was changed."
+            )
+        return control
+
+    def _method(self, control: ControlData | None) -> Method:
+        if control is None or self.wanted is Method.RECLONE:
+            return Method.RECLONE
+        gentlest = Method.REWIND if control.was_primary else Method.FOLLOW
+        if self.wanted is Method.FOLLOW and gentlest is not Method.FOLLOW:
+            raise Refused(
+                f"{self.name} was a primary when it last ran, and may have what no other node has: "
+                f"`manage.py rejoin_node {self.name}` keeps that and brings it back."
+            )
+        return self.wanted or gentlest
+
+    # ── Acting ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _rewind(self, node: LocalNode, plan: RejoinPlan) -> Path | None:
+        """Make its data a copy of the primary's; returns where its own WAL is kept, if it had any."""
+        succession = self.succession
+        host = succession.record.host()
+        node.fence(host)
+        if node.stop(timeout_seconds=succession.timeout_seconds):
+            succession.say(f"{node.name} stopped")
+        with connect(succession.record.node(plan.primary), succession.credentials.superuser) as connection:
+            # On PostgreSQL 15 pg_rewind otherwise finds nothing to do and leaves what has diverged.
+            connection.execute("SELECT set_config('statement_timeout', '0', false)")
+            connection.execute("CHECKPOINT")
+            switches = parse_history(provisioning.read_timeline_history(connection, plan.timeline))
+        if not read_control_data(node.data_dir, host).is_clean:
+            _recover(node, succession)
+        kept = _keep_diverged_wal(node, switches, succession)
+        _run_pg_rewind(node, plan.primary, succession)
+        return kept
+
+    def _follow(self, node: LocalNode, plan: RejoinPlan) -> str:
+        """Start it behind the primary and see it stream. Why it does not, or nothing."""
+        succession = self.succession
+        record = require_record(succession.state)
+        primary = record.node(plan.primary)
+        with connect(primary, succession.credentials.superuser) as connection:
+            provisioning.ensure_slot(connection, node.name)
+        built = build_replicas([node], primary.name, record, succession.credentials, say=succession.say)
+        if built.failed:
+            return built.failed[node.name]
+        names = [name for name in record.synchronous.names if name != node.name]
+        synchronous = SynchronousReplication.choose(record.synchronous.mode, [*names, node.name])
+        with connect(primary, succession.credentials.superuser) as connection:
+            provisioning.set_synchronous(connection, synchronous)
+        nodes = tuple(replace(each, fenced=False) if each.name == node.name else each for each in record.nodes)
+        save_record(succession.state, replace(record, nodes=nodes, synchronous=synchronous))
+        succession.say(f"{node.name} streams from {primary.name}; commits wait for {synchronous.setting() or 'nobody'}")
+        return ""
+
+
+def _require_not_writable(name: str, survey: Survey) -> str:
+    """The primary, which is another node and the only one that accepts writes.
+
+    Raises:
+        Refused, Unknown: It is not certain that the node's data may be overwritten.
+    """
+    found = survey.nodes[name]
+    if name == survey.primary:
+        raise Refused(f"{name} is the primary: its data is the cluster's. Nothing was changed.")
+    if found.status is not None and found.status.role is Role.PRIMARY:
+        raise Refused(f"{name} accepts writes on timeline {found.status.timeline}. Fence it first: fence_node {name}.")
+    if found.evidence is Evidence.SILENT:
+        raise Unknown(f"{name} runs and does not answer: it may be frozen. Fence it first: fence_node {name}.")
+    if survey.primary is None:
+        raise Refused(f"No node accepts writes, so there is nothing to follow, and {name} may have the newest data.")
+    if len(survey.writable) > 1:
+        raise Refused(f"{' and '.join(survey.writable)} accept writes. Fence the wrong one first: fence_node NODE.")
+    return survey.primary
+
+
+def _recover(node: LocalNode, succession: Succession) -> None:
+    """Let it replay its own WAL and stop in order: files can be compared only then.
+
+    A single-user server accepts no connections. It refuses to run with `standby.signal`, which so is away meanwhile.
+    """
+    host = succession.record.host()
+    signal_file = node.data_dir / "standby.signal"
+    signal_file.unlink(missing_ok=True)
+    try:
+        host.run("postgres", "--single", "-D", str(node.data_dir), "-c", "synchronous_standby_names=", "template1")
+    finally:
+        node.fence(host)
+    succession.say(f"{node.name} has recovered from its crash")
+
+
+def _keep_diverged_wal(node: LocalNode, switches: dict[int, Lsn], succession: Succession) -> Path | None:
+    """Copy the segments in which it went on alone; None if there are none."""
+    segments = [
+        path
+        for path in sorted((node.data_dir / "pg_wal").glob("[0-9A-F]" * 24))
+        if (switch := switches.get(int(path.name[:8], 16))) is not None
+        and _first_byte(path.name) + _SEGMENT_BYTES > switch.value
+    ]
+    if not segments:
+        return None
+    kept = node.data_dir.with_name(f"{node.name}.diverged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    kept.mkdir(mode=0o700)
+    for path in segments:
+        shutil.copy2(path, kept)
+    ends = ", ".join(f"timeline {timeline} ended at {switch}" for timeline, switch in switches.items())
+    (kept / "README").write_text(
+        f"WAL that {node.name} wrote and that is on no other node ({ends}). "
+        "`pg_waldump` shows it; what is later than that end was not taken over. Delete it when nobody misses "
+        "anything.\n"
+    )
+    succession.say(f"{node.name}: its own WAL is kept in {kept}")
+    return kept
+
+
+def _first_byte(segment: str) -> int:
+    """Where a segment begins.
+
+    >>> _first_byte("000000020000000100000003") == (1 << 32) + 3 * 16 * 1024 * 1024
+    True
+    """
+    return (int(segment[8:16], 16) << 32) + int(segment[16:], 16) * _SEGMENT_BYTES
+
+
+def _run_pg_rewind(node: LocalNode, primary: str, succession: Succession) -> None:
+    host, source = succession.record.host(), succession.record.node(primary)
+    login = succession.credentials.superuser
+    passfile = node.data_dir.with_name(f".{node.name}.rewind.pgpass")
+    write_private(passfile, f"*:*:*:{login.role}:{login.password}\n")
+    host.own(passfile)
+    address = make_conninfo(host=source.host, port=source.port, user=login.role, dbname="postgres", connect_timeout=5)
+    try:
+        host.run(
+            "pg_rewind",
+            f"--target-pgdata={node.data_dir}",
+            f"--source-server={address}",
+            "--no-ensure-shutdown",
+            environment={"PGPASSFILE": str(passfile)},
+        )
+    finally:
+        passfile.unlink()
+        # It is part of what a rewind makes equal to the primary.
+        node.fence(host)
+    succession.say(f"{node.name} rewound to what {primary} has")
