@@ -51,6 +51,9 @@ def ensure_monitor(connection: psycopg.Connection[Any], login: Login, *, keep_ex
     """The prober's role: it may see statistics and nothing of the data."""
     ensure_role(connection, login, attributes="NOREPLICATION CONNECTION LIMIT 60", keep_existing=keep_existing)
     connection.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(login.role)))
+    connection.execute(
+        sql.SQL("GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_waldir() TO {}").format(sql.Identifier(login.role))
+    )
     connection.execute(_TIMELINE_HISTORY)
     connection.execute(
         sql.SQL("GRANT EXECUTE ON FUNCTION public.highload_timeline_history(int) TO {}").format(

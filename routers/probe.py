@@ -48,6 +48,11 @@ FROM (SELECT 1) AS one
 LEFT JOIN pg_stat_wal_receiver AS receiver ON true
 """
 # Made by `setup_replication`: reading the file itself needs a right that would open the whole data directory.
+# A replica that has lost its source shows no timeline of its own until its next restartpoint; the names of the
+# segments that it has received do.
+_RECEIVED_SQL: Final = """
+SELECT max(('x' || left(name, 8))::bit(32)::int) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'
+"""
 _HISTORY_SQL: Final = "SELECT public.highload_timeline_history(%s)"
 _HISTORY_LINE: Final = re.compile(r"^\s*(\d+)\s+([0-9A-Fa-f]+/[0-9A-Fa-f]+)", re.MULTILINE)
 
@@ -68,6 +73,8 @@ class Prober:
         self._timeout_seconds = timeout_seconds
         self._connection: Connection | None = None
         self._switches: dict[int, Mapping[int, Lsn] | None] = {}
+        self._received: tuple[Lsn | None, int] | None = None
+        """The newest timeline of which it held WAL, and how far it had received then."""
 
     async def probe(self) -> NodeStatus:
         """Ask the node. Takes at most twice the timeout: to connect, and to answer.
@@ -80,7 +87,7 @@ class Prober:
                 self._connection = await asyncio.wait_for(self._connect(), self._timeout_seconds)
             status = await self._ask(self._connection, _query)
             if status.role is Role.REPLICA:
-                return status
+                return status if status.is_streaming else await self._with_received_timeline(self._connection, status)
             if status.timeline not in self._switches:
                 # Once for each timeline: a history never changes.
                 self._switches = {status.timeline: await self._ask_history(self._connection, status.timeline)}
@@ -100,6 +107,21 @@ class Prober:
 
     async def _connect(self) -> Connection:
         return await psycopg.AsyncConnection.connect(**self._conninfo, autocommit=True, prepare_threshold=0)
+
+    async def _with_received_timeline(self, connection: Connection, status: NodeStatus) -> NodeStatus:
+        """With the newest timeline of which it holds WAL, if this role may look."""
+        if self._received is None or self._received[0] != status.receive_lsn:
+            try:
+                timeline = await self._ask(connection, _query_received)
+            except psycopg.errors.InsufficientPrivilege as error:
+                logger.warning(
+                    "a replica without its source may seem to follow an older timeline (%s); "
+                    "`manage.py setup_replication` grants what is missing",
+                    " ".join(str(error).split()),
+                )
+                timeline = 0
+            self._received = status.receive_lsn, timeline
+        return replace(status, timeline=max(status.timeline, self._received[1]))
 
     async def _ask_history(self, connection: Connection, timeline: int) -> Mapping[int, Lsn] | None:
         """Where each older timeline ended. None if this role may not ask, or the function is missing."""
@@ -143,6 +165,11 @@ async def _query(connection: Connection) -> NodeStatus:
     )
 
 
+async def _query_received(connection: Connection) -> int:
+    row = await (await connection.execute(_RECEIVED_SQL)).fetchone()
+    return row[0] or 0 if row else 0
+
+
 async def _query_history(connection: Connection, timeline: int) -> Mapping[int, Lsn]:
     """Format: PostgreSQL source, src/backend/access/transam/timeline.c, readTimeLineHistory()."""
     row = await (await connection.execute(_HISTORY_SQL, [timeline])).fetchone()
@@ -152,9 +179,9 @@ async def _query_history(connection: Connection, timeline: int) -> Mapping[int, 
 
 
 def parse_history(text: str) -> dict[int, Lsn]:
-    """Where each earlier timeline ended, by its number: the content of a timeline's history file.
+    r"""Where each earlier timeline ended, by its number: the content of a timeline's history file.
 
-    >>> parse_history("1\\t0/3000148\\tno recovery target specified\\n")
+    >>> parse_history("1\t0/3000148\tno recovery target specified\n")
     {1: Lsn(value=50331976)}
     """
     return {int(match[1]): Lsn.parse(match[2]) for match in _HISTORY_LINE.finditer(text)}
