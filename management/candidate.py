@@ -41,6 +41,8 @@ class PromotionPlan:
     """Whether every acknowledged commit is on the candidate."""
     lost_bytes: int
     """WAL that another replica has and the candidate lacks."""
+    is_promoted: bool = False
+    """An earlier promotion was broken off after it: what is left is to let the others follow."""
 
 
 def plan_promotion(survey: Survey, record: ClusterRecord, risks: Risks, *, wanted: str | None = None) -> PromotionPlan:
@@ -53,6 +55,8 @@ def plan_promotion(survey: Survey, record: ClusterRecord, risks: Risks, *, wante
     if survey.strangers:
         raise Refused(f"{' and '.join(survey.strangers)} belongs to another cluster. Correct HIGHLOAD_NODES first.")
     fenced_before = {node.name for node in record.nodes if node.fenced}
+    if record.primary in fenced_before and survey.primary is not None and survey.writable == [survey.primary]:
+        return _finish(survey, record, survey.primary)
     _require_dead_primary(survey, risks, fenced_before)
     eligible = {name: status for name, status in survey.replicas.items() if name not in fenced_before}
     if not eligible:
@@ -78,6 +82,23 @@ def plan_promotion(survey: Survey, record: ClusterRecord, risks: Risks, *, wante
         synchronous=SynchronousReplication.choose(record.synchronous.mode, followers),
         is_lossless=is_lossless,
         lost_bytes=lost_bytes,
+    )
+
+
+def _finish(survey: Survey, record: ClusterRecord, promoted: str) -> PromotionPlan:
+    """The record still names the old primary, which is fenced: nobody has finished what was begun."""
+    followers = tuple(name for name in survey.replicas if not record.node(name).fenced)
+    leader = survey.nodes[promoted].status
+    return PromotionPlan(
+        candidate=promoted,
+        candidate_lsn=str(leader.lsn) if leader else "",
+        timeline=survey.timeline,
+        followers=followers,
+        fence=(),
+        synchronous=SynchronousReplication.choose(record.synchronous.mode, followers),
+        is_lossless=True,
+        lost_bytes=0,
+        is_promoted=True,
     )
 
 

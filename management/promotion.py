@@ -62,9 +62,14 @@ class Promotion:
             Incomplete: Something was changed and a later step failed; says which and what to run.
         """
         try:
-            self._fence(plan)
-            plan = self._isolate(plan)
-            timeline = self.succession.promote(plan)
+            if plan.is_promoted:
+                timeline = plan.timeline
+                self.succession.prepare(plan)
+                self.succession.redirect(plan.followers, plan)
+            else:
+                self._fence(plan)
+                plan = self._isolate(plan)
+                timeline = self.succession.promote(plan)
         except (psycopg.Error, OperationError, KeyboardInterrupt) as error:
             raise Incomplete(
                 f"No replica is known to be promoted yet: {in_words(error)} Run the command again."
@@ -75,7 +80,7 @@ class Promotion:
         except (psycopg.Error, KeyboardInterrupt) as error:
             raise Incomplete(
                 f"{plan.candidate} is the primary of timeline {timeline}, but not all was finished: {in_words(error)} "
-                "Run `manage.py setup_replication` to finish."
+                "Run the command again to finish."
             ) from error
         if writable != [plan.candidate]:
             raise Incomplete(

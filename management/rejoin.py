@@ -144,20 +144,20 @@ class Rejoin:
                 f"{self.name} does not run on this machine. `manage.py setup_replication --existing` prints the lines "
                 "that clone it anew on its host."
             )
+        for other in record.nodes:
+            is_same = other.data_dir is not None and Path(other.data_dir).resolve() == node.data_dir.resolve()
+            if other.name != node.name and is_same:
+                raise Refused(f"{node.data_dir} is the directory of {other.name}, too. Nothing was changed.")
         return node
 
     def _control_data(self, node: LocalNode, record: ClusterRecord, survey: Survey) -> ControlData | None:
         """What its files say. None: there are none.
 
         Raises:
-            Refused: They are of another cluster, or of another node.
+            Refused: They are of another cluster.
         """
         if not node.is_initialised:
             return None
-        others = {each.data_dir: each.name for each in record.nodes if each.name != node.name and each.data_dir}
-        same = [name for path, name in others.items() if Path(path).resolve() == node.data_dir.resolve()]
-        if same:
-            raise Refused(f"{node.data_dir} is the directory of {same[0]}, too. Nothing was changed.")
         control = read_control_data(node.data_dir, record.host())
         if control.system_identifier != survey.system_identifier:
             raise Refused(
@@ -263,7 +263,7 @@ def _keep_diverged_wal(node: LocalNode, switches: dict[int, Lsn], succession: Su
     if not segments:
         return None
     kept = node.data_dir.with_name(f"{node.name}.diverged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-    kept.mkdir(mode=0o700)
+    kept.mkdir(mode=0o700, exist_ok=True)
     for path in segments:
         shutil.copy2(path, kept)
     ends = ", ".join(f"timeline {timeline} ended at {switch}" for timeline, switch in switches.items())

@@ -101,7 +101,12 @@ class Switchover:
         """All that can be done before writes stop is done before."""
         succession, node = self.succession, self._local(plan.old_primary)
         if not plan.is_continued:
-            succession.prepare(plan)
+            try:
+                succession.prepare(plan)
+            except psycopg.Error as error:
+                raise Refused(
+                    f"{plan.candidate} cannot be prepared: {in_words(error)} {plan.old_primary} goes on as the primary."
+                ) from error
             with connect(succession.record.node(plan.old_primary), succession.credentials.superuser) as connection:
                 # The stop then has little left to write.
                 connection.execute("SELECT set_config('statement_timeout', '0', false)")

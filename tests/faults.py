@@ -15,6 +15,7 @@ import psycopg
 
 from management.processes import is_gone, wait_until
 from management.state import PROJECT_DIR
+from tests.cluster import Cluster
 from tests.system import System
 
 HELD_SECONDS: Final = 2.0
@@ -180,7 +181,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
 
 def lose_acknowledged_writes(system: System) -> None:
     """The primary goes on alone, and what it acknowledges then dies with it. Needs `--sync=off`."""
-    cut_off_and_kill(system, "pg1", after_seconds=1.0)
+    cut_off_and_kill(system, "pg1", meanwhile=lambda: time.sleep(1.0))
     promote(system, "--accept-data-loss")
 
 
@@ -202,13 +203,13 @@ def promote_by_hand(system: System) -> None:
         assert connection.execute("SELECT pg_promote(true, 20)").fetchone() == (True,)
 
 
-def cut_off_and_kill(system: System, name: str, *, after_seconds: float) -> None:
+def cut_off_and_kill(cluster: Cluster, name: str, *, meanwhile: Callable[[], object]) -> None:
     """The node goes on alone for a while, and what it acknowledges then dies with it."""
-    postmaster = psutil.Process(system.node(name).pid())
+    postmaster = psutil.Process(cluster.node(name).pid())
     for child in postmaster.children(recursive=True):
         if "walsender" in " ".join(child.cmdline()):
             child.suspend()
-    time.sleep(after_seconds)
+    meanwhile()
     # Before its children: seeing one die, it would start new ones.
     postmaster.suspend()
     children = postmaster.children(recursive=True)

@@ -46,6 +46,11 @@ class Command(PlannedCommand[PromotionPlan]):
 
     def describe(self, plan: PromotionPlan) -> str:
         """The plan in words, one step a line."""
+        if plan.is_promoted:
+            return (
+                f"Plan: {plan.candidate} is promoted (timeline {plan.timeline}), but that was broken off; finish it:\n"
+                f"  {', '.join(plan.followers) or 'nobody'}: follow {plan.candidate}; commit a test transaction"
+            )
         loss = "no acknowledged commit is lost" if plan.is_lossless else "acknowledged commits may be lost"
         if plan.lost_bytes:
             loss += f": {plan.lost_bytes} bytes of WAL that another replica has"
