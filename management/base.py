@@ -20,6 +20,7 @@ from management.output import as_json, describe_survey
 from management.record import require_record
 from management.state import StateDirectory
 from management.succession import Succession
+from management.survey import Survey
 
 
 def positive_seconds(text: str) -> float:
@@ -101,6 +102,7 @@ class ClusterCommand(BaseCommand):
 
 
 P = TypeVar("P")
+D = TypeVar("D")
 D_co = TypeVar("D_co", covariant=True)
 
 
@@ -114,7 +116,7 @@ class Operation(Protocol[P, D_co]):
         """Do it."""
 
 
-class PlannedCommand(ClusterCommand, Generic[P]):
+class PlannedCommand(ClusterCommand, Generic[P, D]):
     """Surveys, decides, shows the plan, asks, looks again under the lock, acts, surveys again."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -127,7 +129,7 @@ class PlannedCommand(ClusterCommand, Generic[P]):
         self.add_format(parser)
 
     @abstractmethod
-    def operation(self, succession: Succession, options: dict[str, Any]) -> Operation[P, object]:
+    def operation(self, succession: Succession, options: dict[str, Any]) -> Operation[P, D]:
         """The operation that the command line asks for."""
 
     @abstractmethod
@@ -157,10 +159,18 @@ class PlannedCommand(ClusterCommand, Generic[P]):
                 raise Refused(f"Meanwhile it would be about {self.subject(now)}. Nothing was changed; look again.")
             done = operation.carry_out(now)
             survey = self._succession(state, options).survey()
-        self.stdout.write(as_json(done) if is_json else describe_survey(survey))
+        self.stdout.write(as_json(done) if is_json else self.describe_result(done, survey))
+        return self.exit_code(done)
+
+    def describe_result(self, done: D, survey: Survey) -> str:
+        """What was done, in words: the nodes as they are now."""
+        return describe_survey(survey)
+
+    def exit_code(self, done: D) -> ExitCode:
+        """What the result means to a program."""
         return ExitCode.DONE
 
-    def _operation(self, state: StateDirectory, options: dict[str, Any]) -> Operation[P, object]:
+    def _operation(self, state: StateDirectory, options: dict[str, Any]) -> Operation[P, D]:
         return self.operation(self._succession(state, options), options)
 
     def _succession(self, state: StateDirectory, options: dict[str, Any]) -> Succession:

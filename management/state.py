@@ -48,6 +48,11 @@ class StateDirectory:
         return self.root / "history.json"
 
     @property
+    def drills(self) -> Path:
+        """The reports of all drills, one JSON object a line."""
+        return self.root / "drills.jsonl"
+
+    @property
     def log_dir(self) -> Path:
         """Logs of the nodes and of gunicorn."""
         return self.root / "log"

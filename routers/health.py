@@ -60,6 +60,8 @@ class HealthMonitor:
             ),
         )
         self._topology = self._observations.topology
+        # Asked at every decision: Thread.is_alive() would take a lock each time.
+        self._is_alive = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="routers-health", daemon=True)
 
@@ -71,10 +73,11 @@ class HealthMonitor:
     @property
     def is_alive(self) -> bool:
         """Whether its thread runs."""
-        return self._thread.is_alive()
+        return self._is_alive
 
     def start(self) -> None:
         """Start probing and wait for the first two rounds, each at most twice the probe timeout."""
+        self._is_alive = True
         self._thread.start()
         self.refresh()
         self._note(lambda: self._observations.end_first_round(now=time.monotonic()))
@@ -133,6 +136,7 @@ class HealthMonitor:
         try:
             self._loop.run_forever()
         finally:
+            self._is_alive = False
             self._loop.run_until_complete(self._shut_down())
             self._loop.close()
 

@@ -80,22 +80,23 @@ def judge(scope: Scope) -> None:
     """
     if scope.requirement is not None:
         return
-    token, topology = scope.token, health.topology()
-    if (
-        token is not None
-        and token.timeline > topology.timeline
-        and token.system_identifier == topology.system_identifier
-    ):
+    token = scope.token
+    if token is None:
+        scope.requirement = NOTHING
+        return
+    topology = health.topology()
+    if token.timeline > topology.timeline and token.system_identifier == topology.system_identifier:
         topology = health.monitor().learn_timeline(token.timeline)
     scope.requirement = require(token, topology, primary_alias=PRIMARY_ALIAS)
     if scope.requirement.is_possibly_lost:
         scope.truth = Truth.POSSIBLY_LOST
-    if token is not None:
-        metrics.TOKENS.labels("possibly_lost" if scope.requirement.is_possibly_lost else "honoured").inc()
+    metrics.TOKENS.labels("possibly_lost" if scope.requirement.is_possibly_lost else "honoured").inc()
 
 
 def _choose(scope: Scope, topology: Topology, conf: RoutingSettings) -> Choice:
     demanded, turn = scope.requirement or NOTHING, next(_turns)
+    if demanded is NOTHING and topology.good_replicas and not scope.failed:
+        return Choice(topology.good_replicas[turn % len(topology.good_replicas)], Reason.REPLICA)
     good = [alias for alias in topology.good_replicas if alias not in scope.failed]
     if demanded.is_possibly_lost:
         return _from_primary(scope, topology, conf, reason=Reason.POSSIBLY_LOST)

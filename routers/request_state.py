@@ -66,26 +66,36 @@ def current_scope() -> Scope | None:
     return _scope.get()
 
 
-@contextmanager
-def scope(*, pinned: bool = False, token: Token | None = None) -> Iterator[Scope]:
+class scope:
     """Open a scope whose reads may go to a replica, unless `pinned`. Nests; restores on exit.
 
-    Args:
-        pinned: Reads go to the primary.
-        token: What its reads must not fall behind. None: what the scope around it must not.
+    A class, because a generator would cost as much as the routing decision itself.
     """
-    outer = _scope.get()
-    opened = Scope(pinned=pinned, outer=outer, token=token or (outer.token if outer else None))
-    if outer is not None and not pinned and token is None and outer.has_read_node:
-        # One page, one node.
-        opened.node, opened.timeline, opened.requirement = outer.node, outer.timeline, outer.requirement
-    reset = _scope.set(opened)
-    try:
-        yield opened
-    finally:
-        _scope.reset(reset)
-        if outer is not None:
-            _tell_outer(outer, opened)
+
+    __slots__ = ("_opened", "_reset")
+
+    def __init__(self, *, pinned: bool = False, token: Token | None = None) -> None:
+        """Prepare it; `with` opens it.
+
+        Args:
+            pinned: Reads go to the primary.
+            token: What its reads must not fall behind. None: what the scope around it must not.
+        """
+        outer = _scope.get()
+        opened = Scope(pinned=pinned, outer=outer, token=token or (outer.token if outer else None))
+        if outer is not None and not pinned and token is None and outer.has_read_node:
+            # One page, one node.
+            opened.node, opened.timeline, opened.requirement = outer.node, outer.timeline, outer.requirement
+        self._opened = opened
+
+    def __enter__(self) -> Scope:
+        self._reset = _scope.set(self._opened)
+        return self._opened
+
+    def __exit__(self, *_: object) -> None:
+        _scope.reset(self._reset)
+        if self._opened.outer is not None:
+            _tell_outer(self._opened.outer, self._opened)
 
 
 @contextmanager

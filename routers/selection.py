@@ -88,12 +88,14 @@ def may_keep(topology: Topology, alias: str) -> bool:
 
     One that begins to lag is kept: two queries of one page do not come from two points in time.
     """
+    if alias in topology.good_replicas:
+        return True
     node = topology.nodes.get(alias)
     return (
         node is not None
         and node.status is not None
         and node.status.role is Role.REPLICA
-        and (node.condition in {Condition.GOOD, Condition.LAGGING} or _is_last(topology, node))
+        and (node.condition is Condition.LAGGING or _is_last(topology, node))
     )
 
 

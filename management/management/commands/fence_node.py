@@ -10,7 +10,7 @@ from management.fencing import FencePlan, Fencing
 from management.succession import Succession
 
 
-class Command(PlannedCommand[FencePlan]):
+class Command(PlannedCommand[FencePlan, FencePlan]):
     """For a returned old primary, a frozen node, or a replica to be taken away."""
 
     help = "Stop a node, frozen or alive, and make its next start read-only. Commits no longer wait for it."

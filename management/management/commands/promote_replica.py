@@ -7,11 +7,11 @@ from typing import Any
 
 from management.base import PlannedCommand
 from management.candidate import PromotionPlan, Risks
-from management.promotion import Promotion
+from management.promotion import Promoted, Promotion
 from management.succession import Succession
 
 
-class Command(PlannedCommand[PromotionPlan]):
+class Command(PlannedCommand[PromotionPlan, Promoted]):
     """Refuses while a primary is or may be alive, and what would lose acknowledged commits."""
 
     help = "Promote a replica after the primary has died. Refuses while a primary is or may be alive."

@@ -6,11 +6,11 @@ from argparse import ArgumentParser
 from typing import Any
 
 from management.base import PlannedCommand
-from management.rejoin import Method, Rejoin, RejoinPlan
+from management.rejoin import Method, Rejoin, Rejoined, RejoinPlan
 from management.succession import Succession
 
 
-class Command(PlannedCommand[RejoinPlan]):
+class Command(PlannedCommand[RejoinPlan, Rejoined]):
     """Refuses to touch a directory unless it is proven not to be the writable node's."""
 
     help = "Bring a node back as a replica: by pg_rewind if it was a primary, by a new clone if that fails."

@@ -8,13 +8,13 @@ from typing import Any, Final
 from management.base import PlannedCommand, non_negative_bytes
 from management.handover import HandoverPlan
 from management.succession import Succession
-from management.switchover import Switchover
+from management.switchover import SwitchedOver, Switchover
 
 MAX_LAG_BYTES: Final = 16 * 1024 * 1024
 """One segment of WAL: replayed in a moment."""
 
 
-class Command(PlannedCommand[HandoverPlan]):
+class Command(PlannedCommand[HandoverPlan, SwitchedOver]):
     """The old primary becomes a replica of the new one."""
 
     help = "Hand the primary over to a replica. Loses nothing; writes wait for about a second."

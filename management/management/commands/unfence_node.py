@@ -7,11 +7,11 @@ from typing import Any
 
 from management.base import PlannedCommand
 from management.errors import Refused
-from management.rejoin import Method, Rejoin, RejoinPlan
+from management.rejoin import Method, Rejoin, Rejoined, RejoinPlan
 from management.succession import Succession
 
 
-class Command(PlannedCommand[RejoinPlan]):
+class Command(PlannedCommand[RejoinPlan, Rejoined]):
     """The reverse of fence_node, for a replica. What was a primary has to rejoin."""
 
     help = "Let a fenced replica follow the primary again, with its data as it is."
