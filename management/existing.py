@@ -5,6 +5,7 @@ The nodes are those of HIGHLOAD_NODES. Needs a superuser's login on each. Restar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -16,13 +17,22 @@ from management.connection import connect, redirected
 from management.credentials import Login, OperatorCredentials
 from management.errors import Refused
 from management.installation import OLDEST_MAJOR
+from management.patroni import require_no_patroni
 from management.record import ClusterRecord, RecordedNode, load_record, save_record
 from management.state import StateDirectory
-from management.survey import Survey, await_streaming, take_survey
+from management.survey import Survey, await_streaming, read_senders, take_survey
 from management.synchronous import SynchronousReplication, SyncMode
 from management.talk import Say
 
-_STREAMING_SECONDS: Final = 10.0
+STREAMING_SECONDS: Final = 10.0
+# PostgreSQL docs, Hot Standby: on a replica none of these may be lower than on the primary.
+_NOT_LOWER: Final = (
+    "max_connections",
+    "max_worker_processes",
+    "max_wal_senders",
+    "max_prepared_transactions",
+    "max_locks_per_transaction",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,10 @@ class ExistingSetup:
     database: str
     sync: SyncMode | None
     """None leaves the primary's synchronous list as it is."""
+    timeout_seconds: float = STREAMING_SECONDS
+    """For the replicas to catch up."""
+    dry_run: bool = False
+    """Look, and say what is left to do; change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +80,23 @@ def _setup(wanted: ExistingSetup, state: StateDirectory, say: Say) -> ExistingRe
     survey = take_survey(record, wanted.credentials.superuser, state)
     primary = record.node(_only_primary(survey))
     others = [node for node in wanted.nodes if node.name != primary.name]
+    replicas = [node for node in others if node.name in survey.replicas]
+    require_no_patroni(survey, wanted.credentials.superuser)
     with connect(primary, wanted.credentials.superuser) as connection:
         _require_settings(connection, primary, len(others))
-        _provision(connection, wanted, others, say)
-    replicas = [node for node in others if _is_replica_of(survey, node.name)]
+        for node in replicas:
+            _require_not_lower(connection, node, primary, wanted.credentials)
+        if wanted.dry_run:
+            senders = read_senders(primary, wanted.credentials.superuser)
+            return _result(primary, others, [each.name for each in senders if each.name in survey.replicas], wanted)
+        _provision(connection, wanted, replicas, say)
     for node in replicas:
         _adopt(node, primary, wanted.credentials)
     streaming = await_streaming(
         primary,
         [node.name for node in replicas],
         wanted.credentials.superuser,
-        timeout_seconds=_STREAMING_SECONDS,
+        timeout_seconds=wanted.timeout_seconds,
     )
     if wanted.sync is not None:
         record = record.with_synchronous(SynchronousReplication.choose(wanted.sync, streaming))
@@ -85,9 +105,15 @@ def _setup(wanted: ExistingSetup, state: StateDirectory, say: Say) -> ExistingRe
         say(f"{primary.name}: synchronous list is now {record.synchronous.setting() or 'empty'}")
     identifier = survey.system_identifier
     save_record(state, record.led_by(primary.name, identifier) if identifier else record)
+    return _result(primary, others, streaming, wanted)
+
+
+def _result(
+    primary: RecordedNode, others: Sequence[RecordedNode], streaming: Sequence[str], wanted: ExistingSetup
+) -> ExistingResult:
     missing = [node for node in others if node.name not in streaming]
     to_do = tuple(line for node in missing for line in _clone_lines(node, primary, wanted))
-    return ExistingResult(primary.name, streaming, to_do)
+    return ExistingResult(primary.name, tuple(streaming), to_do)
 
 
 def _record(wanted: ExistingSetup, before: ClusterRecord | None) -> ClusterRecord:
@@ -117,10 +143,6 @@ def _only_primary(survey: Survey) -> str:
     )
 
 
-def _is_replica_of(survey: Survey, name: str) -> bool:
-    return name in survey.replicas
-
-
 def _require_settings(connection: psycopg.Connection[Any], primary: RecordedNode, replicas: int) -> None:
     def setting(name: str) -> str:
         row = connection.execute("SELECT current_setting(%s)", [name]).fetchone()
@@ -141,8 +163,21 @@ def _require_settings(connection: psycopg.Connection[Any], primary: RecordedNode
         raise Refused(f"{primary.name} cannot serve replicas yet. Run there, then restart it: {' '.join(wrong)}")
 
 
+def _require_not_lower(
+    connection: psycopg.Connection[Any], node: RecordedNode, primary: RecordedNode, credentials: OperatorCredentials
+) -> None:
+    """A replica stops replaying when the primary uses more than it has room for."""
+    query = "SELECT name, setting::bigint FROM pg_settings WHERE name = ANY(%s)"
+    needed = dict(connection.execute(query, [list(_NOT_LOWER)]).fetchall())
+    with connect(node, credentials.superuser) as replica:
+        own = dict(replica.execute(query, [list(_NOT_LOWER)]).fetchall())
+    lower = [f"ALTER SYSTEM SET {name} = {needed[name]};" for name in _NOT_LOWER if own[name] < needed[name]]
+    if lower:
+        raise Refused(f"{node.name} has less than {primary.name}. Run there, then restart it: {' '.join(lower)}")
+
+
 def _provision(
-    connection: psycopg.Connection[Any], wanted: ExistingSetup, others: list[RecordedNode], say: Say
+    connection: psycopg.Connection[Any], wanted: ExistingSetup, replicas: list[RecordedNode], say: Say
 ) -> None:
     # Roles that exist are somebody's: their rights and passwords are left alone.
     provisioning.ensure_role(connection, wanted.credentials.replicator, attributes="REPLICATION", keep_existing=True)
@@ -151,7 +186,8 @@ def _provision(
     provisioning.ensure_database(
         connection, name=wanted.database, owner=wanted.application.role, monitor=wanted.monitor.role
     )
-    for node in others:
+    # Only for those that are replicas: a slot that nobody uses keeps WAL for ever.
+    for node in replicas:
         provisioning.ensure_slot(connection, node.name)
     say("roles, database and replication slots are there")
 
@@ -174,7 +210,7 @@ def _clone_lines(node: RecordedNode, primary: RecordedNode, wanted: ExistingSetu
         f"# 1. On {primary.name}, in pg_hba.conf, then SELECT pg_reload_conf():",
         f"host replication {replicator} {node.host}/32 scram-sha-256",
         f"# 2. On {node.host}, as the user of PostgreSQL, with the server stopped and $PGDATA empty:",
-        f'pg_basebackup --pgdata="$PGDATA" --dbname="{source}" --slot={node.name} --write-recovery-conf '
+        f'pg_basebackup --pgdata="$PGDATA" --dbname="{source}" --create-slot --slot={node.name} --write-recovery-conf '
         "--wal-method=stream --checkpoint=fast --progress",
         "# 3. Start it, then run this command again.",
     ]

@@ -14,7 +14,7 @@ from typing import Final
 from management.errors import Refused
 
 OLDEST_MAJOR: Final = 15
-_PROGRAMS: Final = ("postgres", "initdb", "pg_basebackup", "pg_controldata")
+_PROGRAMS: Final = ("postgres", "initdb", "pg_basebackup", "pg_controldata", "pg_rewind")
 _DEBIAN_ROOT: Final = Path("/usr/lib/postgresql")
 
 

@@ -31,14 +31,67 @@ class LocalSetup:
     """A replica or fenced node whose data is put aside and taken anew from the primary."""
 
 
+@dataclass(frozen=True, slots=True)
+class SetupStep:
+    """What set-up will do with one node."""
+
+    node: str
+    step: str
+    """In words."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetupPlan:
+    """What a set-up would do."""
+
+    directory: str
+    sync: SyncMode
+    steps: tuple[SetupStep, ...]
+
+
+def preview_local(wanted: LocalSetup, existing: ClusterRecord | None, state: StateDirectory) -> SetupPlan:
+    """What set-up would do now, by the files and processes. Changes nothing.
+
+    Raises:
+        Refused: As `plan_local`.
+    """
+    _require_possible(wanted)
+    if existing is None:
+        find_installation()
+        record = _with_wish(wanted, ClusterRecord((), SynchronousReplication(SyncMode.QUORUM)), state.root / "nodes")
+    else:
+        record = plan_local(wanted, existing, state)
+    if wanted.reclone is not None:
+        record.node(wanted.reclone)
+    nodes = [node for node in (record.local(each.name, state) for each in record.nodes) if node]
+    primary = primary_by_files([node for node in nodes if not record.node(node.name).fenced])
+    first = nodes[0].name if not any(node.is_initialised for node in nodes) else None
+    steps = tuple(
+        SetupStep(node.name, _step(node, wanted, is_fenced=record.node(node.name).fenced, is_first=node.name == first))
+        for node in sorted(nodes, key=lambda node: node is not primary)
+    )
+    return SetupPlan(str(state.root), wanted.sync or record.synchronous.mode, steps)
+
+
+def _step(node: LocalNode, wanted: LocalSetup, *, is_fenced: bool, is_first: bool) -> str:
+    if node.name == wanted.reclone:
+        return "put its data aside, clone it from the primary"
+    if is_fenced:
+        return "stays stopped: it is fenced"
+    if is_first:
+        return f"initialise as the primary on 127.0.0.1:{node.port}"
+    if not node.is_initialised:
+        return f"clone from the primary to 127.0.0.1:{node.port}"
+    return "runs; check that it follows" if node.pid() is not None else f"start on 127.0.0.1:{node.port}"
+
+
 def plan_local(wanted: LocalSetup, existing: ClusterRecord | None, state: StateDirectory) -> ClusterRecord:
     """The record to work towards: the existing one, with more nodes if asked, or a new one.
 
     Raises:
         Refused: The wish contradicts what exists, or is impossible.
     """
-    if wanted.replicas is not None and not 0 <= wanted.replicas <= REPLICAS_MAX:
-        raise Refused(f"{wanted.replicas} replicas are not possible here; choose 0 to {REPLICAS_MAX}.")
+    _require_possible(wanted)
     if existing is None:
         return _new(wanted, state)
     home = _home(existing, state)
@@ -52,6 +105,11 @@ def plan_local(wanted: LocalSetup, existing: ClusterRecord | None, state: StateD
             "which set-up never does."
         )
     return _with_nodes(existing, wanted.replicas if wanted.replicas is not None else has, first_port, home)
+
+
+def _require_possible(wanted: LocalSetup) -> None:
+    if wanted.replicas is not None and not 0 <= wanted.replicas <= REPLICAS_MAX:
+        raise Refused(f"{wanted.replicas} replicas are not possible here; choose 0 to {REPLICAS_MAX}.")
 
 
 def primary_by_files(nodes: Sequence[LocalNode]) -> LocalNode | None:
@@ -79,6 +137,10 @@ def _new(wanted: LocalSetup, state: StateDirectory) -> ClusterRecord:
         bindir=str(host.installation.bindir),
         node_user=host.user,
     )
+    return _with_wish(wanted, empty, home)
+
+
+def _with_wish(wanted: LocalSetup, empty: ClusterRecord, home: Path) -> ClusterRecord:
     replicas = REPLICAS if wanted.replicas is None else wanted.replicas
     return _with_nodes(empty, replicas, BASE_PORT if wanted.base_port is None else wanted.base_port, home)
 

@@ -23,7 +23,8 @@ from management.survey import await_streaming
 from management.talk import Say
 
 _PASSFILE: Final = "replicator.pgpass"
-_STREAMING_SECONDS: Final = 20.0
+STREAMING_SECONDS: Final = 20.0
+"""How long a replica is given to catch up, unless the operator says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,13 @@ class Built:
 
 
 def build_replicas(
-    nodes: Sequence[LocalNode], primary: str, record: ClusterRecord, credentials: OperatorCredentials, *, say: Say
+    nodes: Sequence[LocalNode],
+    primary: str,
+    record: ClusterRecord,
+    credentials: OperatorCredentials,
+    *,
+    say: Say,
+    timeout_seconds: float = STREAMING_SECONDS,
 ) -> Built:
     """Clone, start and point all of them at the primary, then wait until they have caught up with this moment.
 
@@ -50,7 +57,7 @@ def build_replicas(
         problems = dict(zip([node.name for node in nodes], pool.map(builder.try_to_build, nodes), strict=True))
     failed = {name: problem for name, problem in problems.items() if problem}
     wanted = [name for name, problem in problems.items() if not problem]
-    streaming = await_streaming(source, wanted, credentials.superuser, timeout_seconds=_STREAMING_SECONDS)
+    streaming = await_streaming(source, wanted, credentials.superuser, timeout_seconds=timeout_seconds)
     for node in nodes:
         if node.name in wanted and node.name not in streaming:
             failed[node.name] = f"does not catch up with {primary}; see {node.log_file}"

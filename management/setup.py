@@ -20,7 +20,7 @@ from management.local_plan import LocalSetup, plan_local, primary_by_files
 from management.local_secrets import ensure_secrets
 from management.ports import require_free_port
 from management.record import ClusterRecord, RecordedNode, load_record, save_record
-from management.replicas import build_replicas, put_aside, start
+from management.replicas import STREAMING_SECONDS, build_replicas, put_aside, start
 from management.state import StateDirectory
 from management.synchronous import SynchronousReplication
 from management.talk import Say
@@ -28,7 +28,9 @@ from management.talk import Say
 _RECLONE: Final = "manage.py setup_replication --reclone"
 
 
-def setup_local(wanted: LocalSetup, state: StateDirectory, *, say: Say) -> ClusterRecord:
+def setup_local(
+    wanted: LocalSetup, state: StateDirectory, *, say: Say, timeout_seconds: float = STREAMING_SECONDS
+) -> ClusterRecord:
     """Bring the cluster of a state directory up: initialise what is missing, start what is stopped.
 
     Raises:
@@ -37,7 +39,7 @@ def setup_local(wanted: LocalSetup, state: StateDirectory, *, say: Say) -> Clust
         Incomplete: The primary runs, and a replica does not stream.
     """
     with state.lock():
-        return _setup(wanted, state, say)
+        return _setup(wanted, state, say, timeout_seconds)
 
 
 def stop_local(record: ClusterRecord, state: StateDirectory, *, say: Say) -> None:
@@ -52,7 +54,7 @@ def stop_local(record: ClusterRecord, state: StateDirectory, *, say: Say) -> Non
                 say(f"{node.name} stopped")
 
 
-def _setup(wanted: LocalSetup, state: StateDirectory, say: Say) -> ClusterRecord:
+def _setup(wanted: LocalSetup, state: StateDirectory, say: Say, timeout_seconds: float) -> ClusterRecord:
     record = plan_local(wanted, load_record(state), state)
     host = record.host()
     ensure_secrets(record, state)
@@ -76,7 +78,7 @@ def _setup(wanted: LocalSetup, state: StateDirectory, say: Say) -> ClusterRecord
     record = record.led_by(primary.name, _system_identifier(record.node(primary.name), credentials))
     ensure_secrets(record, state)
     replicas = [node for node in nodes if node is not primary and not record.node(node.name).fenced]
-    built = build_replicas(replicas, primary.name, record, credentials, say=say)
+    built = build_replicas(replicas, primary.name, record, credentials, say=say, timeout_seconds=timeout_seconds)
     record = record.with_synchronous(_synchronous(wanted, record.synchronous, built.streaming))
     with connect(record.node(primary.name), credentials.superuser) as connection:
         provisioning.set_synchronous(connection, record.synchronous)

@@ -288,13 +288,31 @@ class TestExistingServers:
         assert remote.record.nodes[0].data_dir is None
         assert wait_until(lambda: report(remote)[1]["replicas"][0]["sync_state"] == "sync", timeout_seconds=10)
 
-    def test_a_node_that_is_no_replica_yet_gets_the_exact_lines(self, elsewhere):
+    def test_a_node_that_is_no_replica_yet_gets_the_exact_lines_and_no_slot(self, elsewhere):
         cluster, remote = elsewhere
         cluster.node("pg2").stop()
-        outcome = remote.command("setup_replication", "--existing")
+        with cluster.superuser("pg1") as connection:
+            connection.execute("SELECT pg_drop_replication_slot('pg2')")
+            outcome = remote.command("setup_replication", "--existing")
+            assert connection.execute("SELECT count(*) FROM pg_replication_slots").fetchone() == (0,)
         assert outcome.code == 3
         assert "pg_basebackup --pgdata" in outcome.stdout
-        assert "--slot=pg2" in outcome.stdout
+        assert "--create-slot --slot=pg2" in outcome.stdout
+
+    def test_a_dry_run_only_looks(self, elsewhere):
+        _, remote = elsewhere
+        outcome = remote.command("setup_replication", "--existing", "--dry-run", "--format=json")
+        assert (outcome.code, json.loads(outcome.stdout)["streaming"]) == (0, ["pg2"])
+        assert not remote.state.record.exists()
+
+    def test_a_replica_with_less_room_than_the_primary_is_refused(self, elsewhere):
+        cluster, remote = elsewhere
+        with cluster.superuser("pg1") as connection:
+            connection.execute("ALTER SYSTEM SET max_locks_per_transaction = 90")
+        cluster.node("pg1").stop()
+        cluster.start("pg1")
+        outcome = remote.command("setup_replication", "--existing")
+        assert (outcome.code, "ALTER SYSTEM SET max_locks_per_transaction = 90" in outcome.stderr) == (1, True)
 
     def test_are_promoted_without_access_to_their_hosts(self, elsewhere):
         cluster, remote = elsewhere

@@ -19,8 +19,9 @@ from management.processes import wait_until
 from management.record import save_record
 from management.state import PROJECT_DIR
 from routers.node import Role
-from tests.cluster import Cluster, Outcome
+from tests.cluster import Cluster, Outcome, temporary_state
 from tests.faults import cut_off_and_kill
+from tests.ports import free_ports
 from tests.system import System
 
 pytestmark = pytest.mark.replication
@@ -268,7 +269,7 @@ class TestRefusals:
 def killed_after(cluster: Cluster, lines: int, *arguments: str) -> bool:
     """Kill -9 the command when it has said so many lines of progress; False if it ended before."""
     process = subprocess.Popen(
-        [sys.executable, "manage.py", *arguments, "--no-input"],
+        [sys.executable, "manage.py", *arguments],
         cwd=PROJECT_DIR,
         env=cluster.environment(),
         stdout=subprocess.DEVNULL,
@@ -293,7 +294,7 @@ class TestKilled:
     def test_promote_replica(self, make_cluster, lines):
         cluster = make_cluster(replicas=2)
         cluster.kill("pg1")
-        if killed_after(cluster, lines, "promote_replica"):
+        if killed_after(cluster, lines, "promote_replica", "--no-input"):
             again = run(cluster, "promote_replica")
             assert again.code == 0, again.stderr
         assert run(cluster, "rejoin_node", "pg1").code == 0
@@ -302,7 +303,10 @@ class TestKilled:
     @pytest.mark.parametrize("lines", [pytest.param(n, marks=[] if n == 4 else pytest.mark.slow) for n in range(1, 9)])
     def test_switchover(self, make_cluster, lines):
         cluster = make_cluster(replicas=2)
-        if killed_after(cluster, lines, "switchover", "--node=pg2") and roles(cluster)["pg1"] is not Role.PRIMARY:
+        if (
+            killed_after(cluster, lines, "switchover", "--node=pg2", "--no-input")
+            and roles(cluster)["pg1"] is not Role.PRIMARY
+        ):
             again = run(cluster, "switchover")
             assert again.code == 0, again.stderr
         assert becomes_healthy(cluster)
@@ -311,18 +315,31 @@ class TestKilled:
     def test_rejoin_node(self, make_cluster, lines):
         cluster = make_cluster(replicas=1)
         fail_over(cluster)
-        if killed_after(cluster, lines, "rejoin_node", "pg1"):
+        if killed_after(cluster, lines, "rejoin_node", "pg1", "--no-input"):
             again = run(cluster, "rejoin_node", "pg1")
             assert again.code == 0, again.stderr
         assert becomes_healthy(cluster)
+
+    @pytest.mark.parametrize("lines", [pytest.param(n, marks=[] if n == 4 else pytest.mark.slow) for n in range(1, 8)])
+    def test_setup_replication(self, lines):
+        with temporary_state() as state:
+            cluster = Cluster(state)
+            arguments = ["setup_replication", f"--base-port={free_ports(3)}"]
+            killed_after(cluster, lines, *arguments)
+            again = cluster.command(*arguments)
+            try:
+                assert again.code == 0, again.stderr
+                assert becomes_healthy(cluster)
+            finally:
+                cluster.destroy()
 
     @pytest.mark.slow
     @pytest.mark.parametrize("lines", [1, 2])
     def test_fence_and_unfence_node(self, make_cluster, lines):
         cluster = make_cluster(replicas=2)
-        if killed_after(cluster, lines, "fence_node", "pg3"):
+        if killed_after(cluster, lines, "fence_node", "pg3", "--no-input"):
             assert run(cluster, "fence_node", "pg3").code == 0
-        if killed_after(cluster, lines, "unfence_node", "pg3"):
+        if killed_after(cluster, lines, "unfence_node", "pg3", "--no-input"):
             assert run(cluster, "rejoin_node", "pg3").code == 0
         assert becomes_healthy(cluster)
 
@@ -330,3 +347,27 @@ class TestKilled:
 def _child(cluster: Cluster, name: str, title: str) -> psutil.Process:
     children = psutil.Process(cluster.node(name).pid()).children(recursive=True)
     return next(child for child in children if title in " ".join(child.cmdline()))
+
+
+class TestDrill:
+    def test_kills_promotes_rejoins_and_writes_it_down(self, make_system):
+        system: System = make_system()
+        for number in (1, 2):
+            outcome = run(system, "drill_failover", "--seconds=5")
+            assert outcome.code == 0, outcome.stdout + outcome.stderr
+            report = json.loads(outcome.stdout)
+            assert (report["acknowledged_writes_lost"], report["failed_reads"], report["rejoined_by"]) == (
+                0,
+                0,
+                "rewind",
+            )
+            assert report["seconds_without_writes"] > 0
+            assert becomes_healthy(system)
+            assert len(system.state.drills.read_text().splitlines()) == number
+
+    def test_refuses_a_cluster_that_is_not_in_order(self, make_system):
+        system: System = make_system()
+        system.kill("pg3")
+        outcome = run(system, "drill_failover")
+        assert (outcome.code, "pg3 does not stream" in outcome.stderr) == (1, True)
+        assert roles(system)["pg1"] is Role.PRIMARY
