@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -11,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from management.credentials import Login
 from management.record import RecordedNode
+from routers.probe import shut_down
 
 CONNECT_TIMEOUT_SECONDS: Final = 3
 STATEMENT_TIMEOUT_MS: Final = 10_000
@@ -30,15 +32,42 @@ def conninfo(node: RecordedNode, login: Login, *, dbname: str = "postgres") -> d
 
 
 @contextmanager
-def connect(node: RecordedNode, login: Login) -> Iterator[psycopg.Connection[Any]]:
+def connect(
+    node: RecordedNode, login: Login, *, timeout_seconds: float | None = None
+) -> Iterator[psycopg.Connection[Any]]:
     """A connection in autocommit, whose commits wait for no replica.
 
     Operator's statements must work while the synchronous replicas are away.
+
+    Args:
+        node: Where to.
+        login: As whom.
+        timeout_seconds: How long the connection may be used. Then its socket is shut, and what waits for an
+            answer fails with `psycopg.OperationalError`: a server that freezes keeps no timeout of its own.
+            Nothing is cancelled by that, least of all a commit that waits for a replica. None: no limit.
     """
-    with psycopg.connect(**conninfo(node, login), autocommit=True) as connection:
+    with (
+        psycopg.connect(**conninfo(node, login), autocommit=True) as connection,
+        _shut_after(connection, timeout_seconds),
+    ):
         connection.execute("SELECT set_config('statement_timeout', %s, false)", [str(STATEMENT_TIMEOUT_MS)])
         connection.execute("SET synchronous_commit = local")
         yield connection
+
+
+@contextmanager
+def _shut_after(connection: psycopg.Connection[Any], timeout_seconds: float | None) -> Iterator[None]:
+    if timeout_seconds is None:
+        yield
+        return
+    timer = threading.Timer(timeout_seconds, shut_down, [connection.pgconn.socket])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        # Closed before this, the descriptor could be another connection's already.
+        timer.join()
 
 
 def redirected(source: str, target: RecordedNode, name: str) -> str:

@@ -18,6 +18,15 @@ class Health(StrEnum):
     UNHEALTHY = "unhealthy"
     UNKNOWN = "unknown"
 
+    @property
+    def exit_code(self) -> ExitCode:
+        """For the command line."""
+        return {
+            Health.HEALTHY: ExitCode.DONE,
+            Health.UNHEALTHY: ExitCode.REFUSED,
+            Health.UNKNOWN: ExitCode.UNKNOWN,
+        }[self]
+
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
@@ -60,11 +69,7 @@ class LagReport:
     @property
     def exit_code(self) -> ExitCode:
         """For the command line."""
-        return {
-            Health.HEALTHY: ExitCode.DONE,
-            Health.UNHEALTHY: ExitCode.REFUSED,
-            Health.UNKNOWN: ExitCode.UNKNOWN,
-        }[self.health]
+        return self.health.exit_code
 
 
 def judge_lag(

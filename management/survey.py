@@ -7,7 +7,7 @@ import socket
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 
@@ -139,9 +139,13 @@ def read_senders(node: RecordedNode, login: Login) -> list[Sender]:
     Raises:
         psycopg.Error: It does not answer.
     """
-    with connect(node, login) as connection:
-        rows = connection.execute(_SENDERS).fetchall()
-    return [Sender(*row) for row in rows]
+    with connect(node, login, timeout_seconds=PROBE_TIMEOUT_SECONDS) as connection:
+        return senders_of(connection)
+
+
+def senders_of(connection: psycopg.Connection[Any]) -> list[Sender]:
+    """The same over an open connection."""
+    return [Sender(*row) for row in connection.execute(_SENDERS).fetchall()]
 
 
 def await_streaming(
@@ -187,6 +191,12 @@ ORDER BY application_name
 """
 
 
+def name_of(record: ClusterRecord, host: str, port: int) -> str:
+    """The node at this address, or HOST:PORT if it is none of these."""
+    names = [each.name for each in record.nodes if (each.host, each.port) == (host, port)]
+    return names[0] if names else f"{host}:{port}"
+
+
 async def _ask_all(record: ClusterRecord, login: Login) -> dict[str, Answer]:
     async def ask(node: RecordedNode) -> Answer:
         prober = Prober(conninfo(node, login), timeout_seconds=PROBE_TIMEOUT_SECONDS)
@@ -205,14 +215,13 @@ def _source(node: RecordedNode, answer: Answer, record: ClusterRecord, login: Lo
     if not isinstance(answer, NodeStatus) or not answer.is_streaming:
         return None
     try:
-        with connect(node, login) as connection:
+        with connect(node, login, timeout_seconds=PROBE_TIMEOUT_SECONDS) as connection:
             row = connection.execute("SELECT sender_host, sender_port FROM pg_stat_wal_receiver").fetchone()
     except psycopg.Error:
         return "unknown"
     if row is None:
         return None
-    names = [each.name for each in record.nodes if (each.host, each.port) == tuple(row)]
-    return names[0] if names else f"{row[0]}:{row[1]}"
+    return name_of(record, row[0], row[1])
 
 
 def _evidence(node: RecordedNode, answer: Answer, local: LocalNode | None) -> Evidence:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final, Self
 
 
 class SyncMode(StrEnum):
@@ -54,3 +56,40 @@ class SynchronousReplication:
         One replica confirms each, and which one it was for the last is not known: all must answer.
         """
         return bool(self.names) and all(name in answering for name in self.names)
+
+
+_LIST: Final = re.compile(r"\s*(?:(?:(FIRST|ANY)\s+)?(\d+)\s*\((.*)\)|(.*))\s*", re.IGNORECASE | re.DOTALL)
+_NAME: Final = re.compile(r'"((?:[^"]|"")*)"|([^\s,"]+)')
+
+
+@dataclass(frozen=True, slots=True)
+class StandbyList:
+    """What a server's `synchronous_standby_names` says."""
+
+    is_quorum: bool
+    count: int
+    """How many replicas must confirm a commit. 0: none."""
+    names: tuple[str, ...]
+    """`*` stands for every replica."""
+
+    @classmethod
+    def parse(cls, setting: str) -> Self:
+        """Read PostgreSQL's notation, in all its forms.
+
+        Grammar: PostgreSQL docs, Replication, synchronous_standby_names.
+
+        >>> StandbyList.parse('ANY 2 ("pg2", pg3,pg4)')
+        StandbyList(is_quorum=True, count=2, names=('pg2', 'pg3', 'pg4'))
+        >>> StandbyList.parse("pg2, pg3") == StandbyList.parse("1 (pg2, pg3)") == StandbyList.parse("first 1 (pg2,pg3)")
+        True
+        >>> StandbyList.parse("")
+        StandbyList(is_quorum=False, count=0, names=())
+        """
+        match = _LIST.fullmatch(setting)
+        keyword, count, inside, plain = match.groups() if match else (None, None, None, setting)
+        names = tuple(quoted.replace('""', '"') or bare for quoted, bare in _NAME.findall(inside or plain or ""))
+        return cls((keyword or "").upper() == "ANY", int(count or 1) if names else 0, names)
+
+    def matches(self, name: str) -> bool:
+        """Whether this replica may confirm."""
+        return name in self.names or "*" in self.names

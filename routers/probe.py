@@ -140,7 +140,7 @@ class Prober:
         if not done:
             # Cancelling would make psycopg ask the silent node to cancel, and wait. A socket that is
             # shut down fails the query at once; on a duplicate, because libpq owns the descriptor.
-            _shut_down(connection.pgconn.socket)
+            shut_down(connection.pgconn.socket)
             with contextlib.suppress(psycopg.Error, OSError):
                 await query
             raise TimeoutError
@@ -187,6 +187,7 @@ def parse_history(text: str) -> dict[int, Lsn]:
     return {int(match[1]): Lsn.parse(match[2]) for match in _HISTORY_LINE.finditer(text)}
 
 
-def _shut_down(descriptor: int) -> None:
+def shut_down(descriptor: int) -> None:
+    """End the conversation on a connection's socket: whoever waits for an answer fails at once."""
     with socket.socket(fileno=os.dup(descriptor)) as duplicate, contextlib.suppress(OSError):
         duplicate.shutdown(socket.SHUT_RDWR)
