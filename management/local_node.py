@@ -153,6 +153,20 @@ class LocalNode:
                 raise OperationError(f"{self.name} does not start: {words[-600:]} (log: {self.log_file})")
             time.sleep(0.2)
 
+    def await_ready(self) -> None:
+        """Wait until a node that was started by somebody else accepts connections.
+
+        Raises:
+            OperationError: It does not in time, as a frozen one.
+        """
+
+        def is_ready() -> bool:
+            lines = self._pid_file_lines()
+            return len(lines) > _STATUS_LINE and lines[_STATUS_LINE] == "ready"
+
+        if not wait_until(is_ready, timeout_seconds=_START_SECONDS):
+            raise OperationError(f"{self.name} runs, but is not ready after {_START_SECONDS:.0f} s; see {self.log_file}")
+
     def stop(self, *, how: signal.Signals = STOP_FAST, timeout_seconds: float = 60.0) -> bool:
         """Stop it and wait for its end. False when it did not run.
 

@@ -110,7 +110,7 @@ class _Builder:
 
 
 def start(node: LocalNode, host: Host, *, say: Say) -> None:
-    """Start a node that is stopped.
+    """Start a node that is stopped, and wait for one that starts already.
 
     Raises:
         OperationError: It does not start.
@@ -118,6 +118,8 @@ def start(node: LocalNode, host: Host, *, say: Say) -> None:
     if node.pid() is None:
         node.start(host)
         say(f"{node.name} started on 127.0.0.1:{node.port}")
+    else:
+        node.await_ready()
 
 
 def put_aside(node: LocalNode, *, say: Say) -> None:
