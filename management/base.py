@@ -65,6 +65,13 @@ class ClusterCommand(BaseCommand):
         """The choice between text for people and JSON for programs."""
         parser.add_argument("--format", choices=["text", "json"], default="text", help="form of the result on stdout")
 
+    def add_thresholds(self, parser: ArgumentParser) -> None:
+        """How much lag is too much: those of `lag.Thresholds`."""
+        parser.add_argument(
+            "--max-lag-bytes", type=non_negative_bytes, default=64 * 1024 * 1024, metavar="N", help="default: 64 MiB"
+        )
+        parser.add_argument("--max-lag-seconds", type=positive_seconds, default=5.0, metavar="S", help="default: 5")
+
     def say(self, message: str) -> None:
         """One line of progress, on stderr."""
         self.stderr.write(message, self.style.NOTICE)

@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from management.connection import connect
 from management.credentials import Login
+from management.patroni import IS_MANAGED
 from management.record import ClusterRecord, RecordedNode
 from management.round_trip import RoundTrip, measure_round_trip
 from management.state import StateDirectory
@@ -182,9 +183,8 @@ def _ask_all(
     )
 
 
-# This session's own synchronous_commit is not the server's. Patroni docs: its connections call themselves so,
-# and it keeps its configuration in the data directory.
-_FACTS: Final = """
+# This session's own synchronous_commit is not the server's.
+_FACTS: Final = f"""
 SELECT (SELECT jsonb_object_agg(name, CASE name WHEN 'synchronous_commit' THEN reset_val ELSE setting END)
         FROM pg_settings WHERE name = ANY(%s)) AS settings,
        ARRAY(SELECT name FROM pg_settings WHERE pending_restart ORDER BY name) AS pending_restart,
@@ -192,8 +192,7 @@ SELECT (SELECT jsonb_object_agg(name, CASE name WHEN 'synchronous_commit' THEN r
        (SELECT status FROM pg_stat_wal_receiver) AS receiver_status,
        current_setting('primary_conninfo') AS primary_conninfo,
        (pg_stat_file('standby.signal', true)).size IS NOT NULL AS has_standby_signal,
-       EXISTS (SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'Patroni%%')
-           OR (pg_stat_file('patroni.dynamic.json', true)).size IS NOT NULL AS is_managed_by_patroni,
+       {IS_MANAGED} AS is_managed_by_patroni,
        waiting.count AS waiting_commits,
        waiting.oldest AS oldest_wait_seconds,
        (SELECT last_failed_wal FROM pg_stat_archiver

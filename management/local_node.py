@@ -165,7 +165,9 @@ class LocalNode:
             return len(lines) > _STATUS_LINE and lines[_STATUS_LINE] == "ready"
 
         if not wait_until(is_ready, timeout_seconds=_START_SECONDS):
-            raise OperationError(f"{self.name} runs, but is not ready after {_START_SECONDS:.0f} s; see {self.log_file}")
+            raise OperationError(
+                f"{self.name} runs, but is not ready after {_START_SECONDS:.0f} s; see {self.log_file}"
+            )
 
     def stop(self, *, how: signal.Signals = STOP_FAST, timeout_seconds: float = 60.0) -> bool:
         """Stop it and wait for its end. False when it did not run.

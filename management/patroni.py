@@ -12,10 +12,11 @@ from management.errors import Refused
 from management.survey import Survey
 
 # Patroni docs: its connections call themselves so, and it keeps its configuration in the data directory.
-_SQL: Final = """
-SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'Patroni%')
-       OR (pg_stat_file('patroni.dynamic.json', true)).size IS NOT NULL
+IS_MANAGED: Final = """
+(EXISTS (SELECT 1 FROM pg_stat_activity WHERE starts_with(application_name, 'Patroni'))
+ OR (pg_stat_file('patroni.dynamic.json', true)).size IS NOT NULL)
 """
+"""An SQL expression, for a superuser: whether Patroni runs this node."""
 
 
 def require_no_patroni(survey: Survey, login: Login) -> None:
@@ -29,7 +30,7 @@ def require_no_patroni(survey: Survey, login: Login) -> None:
             continue
         try:
             with connect(found.node, login) as connection:
-                row = connection.execute(_SQL).fetchone()
+                row = connection.execute(f"SELECT {IS_MANAGED}".encode()).fetchone()
         except psycopg.Error:
             continue  # It answered a moment ago; what comes next will say what is the matter.
         if row == (True,):

@@ -56,7 +56,10 @@ def is_healthy(cluster: Cluster) -> bool:
 
 
 def becomes_healthy(cluster: Cluster) -> bool:
-    return wait_until(lambda: is_healthy(cluster), timeout_seconds=10)
+    return (
+        wait_until(lambda: is_healthy(cluster), timeout_seconds=10)
+        and cluster.command("diagnose_replication").code == 0
+    )
 
 
 def execute(cluster: Cluster, name: str, statement: str) -> list[Any]:

@@ -45,13 +45,28 @@ def no_primary(case: Case) -> Findings:
     found = case.survey.nodes.get(was or "")
     evidence = f"; {was}, the last one known, is {found.evidence}" if found and found.status is None else ""
     remedy = ["manage.py promote_replica --dry-run", "manage.py promote_replica"]
-    if found and found.evidence is Evidence.STOPPED:
+    if case.record.handover is not None:
+        remedy = ["manage.py switchover (goes on where it was)"]
+    elif found and found.evidence is Evidence.STOPPED:
         remedy = [f"{case.setup()} (starts {was} again, loses nothing); if it does not start:", *remedy]
     elif found and found.evidence is Evidence.SILENT:
         remedy = [f"manage.py fence_node {was}", *remedy]
     yield critical(
         "no_primary", None, f"no node is known to accept writes{evidence}", "Writes fail; reads go on.", *remedy
     )
+
+
+def handover_unfinished(case: Case) -> Findings:
+    """A switchover was broken off between its steps."""
+    begun = case.record.handover
+    if begun is not None:
+        yield critical(
+            "handover_unfinished",
+            begun.old_primary,
+            f"a switchover from {begun.old_primary} to {begun.candidate} was broken off",
+            "Writes may be stopped, and not every node follows the primary yet.",
+            "manage.py switchover (goes on where it was)",
+        )
 
 
 def other_primary(case: Case) -> Findings:
@@ -127,4 +142,11 @@ def _members(case: Case) -> dict[str, NodeStatus]:
     }
 
 
-RULES: Final[tuple[Rule, ...]] = (split_brain, no_primary, foreign_node, no_candidate, other_primary)
+RULES: Final[tuple[Rule, ...]] = (
+    split_brain,
+    no_primary,
+    foreign_node,
+    no_candidate,
+    other_primary,
+    handover_unfinished,
+)

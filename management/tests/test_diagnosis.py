@@ -11,7 +11,7 @@ from management.diagnosis.verdict import RULES, diagnose
 from management.examination import Disk, Examination, NodeFacts, Slot
 from management.exit_codes import ExitCode
 from management.lag import Health, Thresholds
-from management.record import ClusterRecord, RecordedNode
+from management.record import ClusterRecord, Handover, RecordedNode
 from management.round_trip import RoundTrip
 from management.state import PROJECT_DIR
 from management.survey import Evidence, Sender, Survey, SurveyedNode
@@ -133,6 +133,7 @@ FINDINGS = [
     ("split_brain", C, {"answers": TWO, "primary": "pg2", "timeline": 2}),
     ("old_primary", C, {"primary": None, "timeline": 2}),
     ("no_primary", C, DEAD),
+    ("handover_unfinished", C, {"record": {"handover": Handover("pg1", "pg2")}}),
     ("foreign_node", C, {"answers": {"pg3": replace(REPLICA, system_identifier=8)}}),
     ("no_candidate", C, {"facts": {"pg1": {"senders": ()}}}),
     ("no_candidate", C, DEAD | {"answers": {"pg1": Evidence.STOPPED, "pg3": Evidence.STOPPED}}),

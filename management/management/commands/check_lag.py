@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from management.base import ClusterCommand, non_negative_bytes, positive_seconds
+from management.base import ClusterCommand, positive_seconds
 from management.credentials import monitor_login
 from management.exit_codes import ExitCode
 from management.lag import LagReport, Thresholds, judge_lag
@@ -25,10 +25,7 @@ class Command(ClusterCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The command line."""
-        parser.add_argument(
-            "--max-lag-bytes", type=non_negative_bytes, default=64 * 1024 * 1024, metavar="N", help="default: 64 MiB"
-        )
-        parser.add_argument("--max-lag-seconds", type=positive_seconds, default=5.0, metavar="S", help="default: 5")
+        self.add_thresholds(parser)
         parser.add_argument(
             "--watch", type=positive_seconds, metavar="SECONDS", help="repeat until Ctrl-C; exit by the last look"
         )

@@ -24,8 +24,7 @@ class Command(ClusterCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The command line."""
-        parser.add_argument("--max-lag-bytes", type=int, default=64 * 1024 * 1024, metavar="N", help="default: 64 MiB")
-        parser.add_argument("--max-lag-seconds", type=positive_seconds, default=5.0, metavar="S", help="default: 5")
+        self.add_thresholds(parser)
         parser.add_argument(
             "--timeout",
             type=positive_seconds,
