@@ -149,25 +149,30 @@ class PlannedCommand(ClusterCommand, Generic[P, D]):
 
     def operate(self, state: StateDirectory, options: dict[str, Any]) -> ExitCode:
         """Plan, confirm, act."""
-        is_json = options["format"] == "json"
-        plan = self._operation(state, options).plan()
-        subject = self.subject(plan)
         if options["dry_run"]:
-            self.stdout.write(as_json(plan) if is_json else self.describe(plan))
+            plan = self._operation(state, options).plan()
+            self.stdout.write(as_json(plan) if options["format"] == "json" else self.describe(plan))
             return ExitCode.DONE
-        self.stderr.write(self.describe(plan))
-        if not options["no_input"]:
-            self.confirm(f"Type {subject} to go on: ", subject)
+        confirmed = None if options["no_input"] else self._confirm(self._operation(state, options).plan())
         with state.lock():
             # The answer may have taken a while: look again before anything is changed.
             operation = self._operation(state, options)
-            now = operation.plan()
-            if self.subject(now) != subject:
-                raise Refused(f"Meanwhile it would be about {self.subject(now)}. Nothing was changed; look again.")
-            done = operation.carry_out(now)
+            plan = operation.plan()
+            if confirmed is None:
+                self.stderr.write(self.describe(plan))
+            elif self.subject(plan) != confirmed:
+                raise Refused(f"Meanwhile it would be about {self.subject(plan)}. Nothing was changed; look again.")
+            done = operation.carry_out(plan)
             survey = self._succession(state, options).survey()
-        self.stdout.write(as_json(done) if is_json else self.describe_result(done, survey))
+        self.stdout.write(as_json(done) if options["format"] == "json" else self.describe_result(done, survey))
         return self.exit_code(done)
+
+    def _confirm(self, plan: P) -> str:
+        """Show the plan and ask; the node that was confirmed."""
+        subject = self.subject(plan)
+        self.stderr.write(self.describe(plan))
+        self.confirm(f"Type {subject} to go on: ", subject)
+        return subject
 
     def describe_result(self, done: D, survey: Survey) -> str:
         """What was done, in words: the nodes as they are now."""

@@ -205,6 +205,18 @@ class LocalNode:
         signal_file.touch()
         host.own(signal_file)
 
+    def point_at(self, host: Host, *, conninfo: str, slot: str) -> None:
+        """Say, while it is stopped, what it streams from. As ALTER SYSTEM does, in `postgresql.auto.conf`.
+
+        A rewound node accepts no connection before it has streamed, so SQL would come too late.
+        """
+        file = self.data_dir / "postgresql.auto.conf"
+        wanted = {"primary_conninfo": conninfo, "primary_slot_name": slot}
+        kept = [line for line in file.read_text().splitlines() if line.partition("=")[0].strip() not in wanted]
+        quoted = [name + " = '" + value.replace("'", "''") + "'" for name, value in wanted.items()]
+        write_private(file, "\n".join([*kept, *quoted]) + "\n")
+        host.own(file)
+
     def _pid_file_lines(self) -> list[str]:
         try:
             return [line.strip() for line in (self.data_dir / "postmaster.pid").read_text().splitlines()]

@@ -18,7 +18,8 @@ from management.processes import wait_until
 from management.record import require_record, save_record
 from management.succession import Succession, has_receiver, in_words
 from management.survey import Survey
-from routers.lsn import Lsn
+from routers.lsn import SEGMENT_BYTES, Lsn
+from routers.node import NodeStatus
 
 _CUT_SECONDS: Final = 5.0
 _STILL_SECONDS: Final = 0.3
@@ -128,6 +129,8 @@ class Promotion:
         timeout_seconds = self.succession.timeout_seconds
         deadline = time.monotonic() + timeout_seconds
         before = self.succession.survey()
+        if all(_has_replayed_all(status) for status in before.replicas.values()):
+            return before
         while True:
             time.sleep(_STILL_SECONDS)
             now = self.succession.survey()
@@ -145,6 +148,15 @@ class Promotion:
         with connect(candidate, succession.credentials.superuser) as connection:
             provisioning.set_parameter(connection, "primary_conninfo", "")
         wait_until(lambda: not has_receiver(candidate, succession.credentials), timeout_seconds=_CUT_SECONDS)
+
+
+def _has_replayed_all(status: NodeStatus) -> bool:
+    """Whether a replica that receives nothing any more has replayed all it received.
+
+    After a restart the received position is the start of a segment, and tells nothing.
+    """
+    received = status.receive_lsn
+    return received is not None and received.value % SEGMENT_BYTES != 0 and status.lsn >= received
 
 
 def _positions(survey: Survey) -> dict[str, tuple[Lsn, Lsn | None]]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -27,12 +26,9 @@ from management.replicas import build_replicas, put_aside
 from management.succession import Succession, in_words
 from management.survey import Evidence, Survey
 from management.synchronous import SynchronousReplication
-from routers.lsn import Lsn
+from routers.lsn import SEGMENT_BYTES, Lsn
 from routers.node import Role
 from routers.probe import parse_history
-
-_SEGMENT_BYTES: Final = 16 * 1024 * 1024
-"""PostgreSQL's default, which set-up leaves as it is."""
 
 
 class Method(StrEnum):
@@ -258,7 +254,7 @@ def _keep_diverged_wal(node: LocalNode, switches: dict[int, Lsn], succession: Su
         path
         for path in sorted((node.data_dir / "pg_wal").glob("[0-9A-F]" * 24))
         if (switch := switches.get(int(path.name[:8], 16))) is not None
-        and _first_byte(path.name) + _SEGMENT_BYTES > switch.value
+        and _first_byte(path.name) + SEGMENT_BYTES > switch.value
     ]
     if not segments:
         return None
@@ -282,7 +278,7 @@ def _first_byte(segment: str) -> int:
     >>> _first_byte("000000020000000100000003") == (1 << 32) + 3 * 16 * 1024 * 1024
     True
     """
-    return (int(segment[8:16], 16) << 32) + int(segment[16:], 16) * _SEGMENT_BYTES
+    return (int(segment[8:16], 16) << 32) + int(segment[16:], 16) * SEGMENT_BYTES
 
 
 def _run_pg_rewind(node: LocalNode, primary: str, succession: Succession) -> None:

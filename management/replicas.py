@@ -101,6 +101,8 @@ class _Builder:
         if not node.is_initialised:
             node.clone(self.host, conninfo=source, slot=node.name, passfile=self.passfile)
             self.say(f"{node.name} cloned from {self.primary.name}")
+        if node.pid() is None:
+            node.point_at(self.host, conninfo=source, slot=node.name)
         start(node, self.host, say=self.say)
         with connect(RecordedNode(node.name, "127.0.0.1", node.port), self.credentials.superuser) as connection:
             if provisioning.read_primary_conninfo(connection) != source:

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final, Self
 
+SEGMENT_BYTES: Final = 16 * 1024 * 1024
+"""Of one WAL file; initdb's default."""
 _FORMAT: Final = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 
 

@@ -6,7 +6,10 @@ import dataclasses
 import json
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +74,26 @@ def execute(cluster: Cluster, name: str, statement: str) -> list[Any]:
 def fail_over(cluster: Cluster) -> None:
     cluster.kill("pg1")
     assert run(cluster, "promote_replica").code == 0
+
+
+@contextmanager
+def writing(cluster: Cluster, name: str) -> Iterator[None]:
+    """The node is written to without a pause: a rewound copy of it is then inconsistent until it has streamed."""
+    is_over = threading.Event()
+
+    def write() -> None:
+        with cluster.superuser(name) as connection:
+            connection.execute("CREATE TABLE load (number int)")
+            while not is_over.is_set():
+                connection.execute("INSERT INTO load SELECT generate_series(1, 1000)")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 class TestSwitchover:
@@ -144,7 +167,8 @@ class TestRejoin:
         cut_off_and_kill(cluster, "pg1", meanwhile=lambda: execute(cluster, "pg1", "INSERT INTO rows VALUES (1)"))
         assert run(cluster, "promote_replica", "--accept-data-loss").code == 0
         execute(cluster, "pg2", "INSERT INTO rows VALUES (2)")
-        outcome = run(cluster, "rejoin_node", "pg1")
+        with writing(cluster, "pg2"):
+            outcome = run(cluster, "rejoin_node", "pg1")
         done = json.loads(outcome.stdout)
         assert (outcome.code, done["method"]) == (0, "rewind"), outcome.stderr
         assert becomes_healthy(cluster)
