@@ -125,6 +125,7 @@ class Rejoin:
                 node.stop()
                 raise OperationError(f"{problem}. It is stopped again.")
             self.succession.say(f"{node.name} does not follow ({problem}): cloning it anew")
+        self._set_synchronous(plan, present=False)
         put_aside(node, say=self.succession.say)
         problem = self._follow(node, plan)
         if problem:
@@ -203,14 +204,23 @@ class Rejoin:
         built = build_replicas([node], primary.name, record, succession.credentials, say=succession.say)
         if built.failed:
             return built.failed[node.name]
-        names = [name for name in record.synchronous.names if name != node.name]
-        synchronous = SynchronousReplication.choose(record.synchronous.mode, [*names, node.name])
-        with connect(primary, succession.credentials.superuser) as connection:
-            provisioning.set_synchronous(connection, synchronous)
         nodes = tuple(replace(each, fenced=False) if each.name == node.name else each for each in record.nodes)
-        save_record(succession.state, replace(record, nodes=nodes, synchronous=synchronous))
-        succession.say(f"{node.name} streams from {primary.name}; commits wait for {synchronous.setting() or 'nobody'}")
+        save_record(succession.state, replace(record, nodes=nodes))
+        self._set_synchronous(plan, present=True)
         return ""
+
+    def _set_synchronous(self, plan: RejoinPlan, *, present: bool) -> None:
+        """Let commits wait for the node, or not while it is away."""
+        succession, record = self.succession, require_record(self.succession.state)
+        if not present and plan.node not in record.synchronous.names:
+            return
+        names = [name for name in record.synchronous.names if name != plan.node]
+        synchronous = SynchronousReplication.choose(record.synchronous.mode, [*names, plan.node] if present else names)
+        with connect(record.node(plan.primary), succession.credentials.superuser) as connection:
+            provisioning.set_synchronous(connection, synchronous)
+        save_record(succession.state, record.with_synchronous(synchronous))
+        state = "streams" if present else "is taken away"
+        succession.say(f"{plan.node} {state}; commits wait for {synchronous.setting() or 'nobody'}")
 
 
 def _require_not_writable(name: str, survey: Survey) -> str:

@@ -57,9 +57,12 @@ def stop_local(record: ClusterRecord, state: StateDirectory, *, say: Say) -> Non
 def _setup(wanted: LocalSetup, state: StateDirectory, say: Say, timeout_seconds: float) -> ClusterRecord:
     record = plan_local(wanted, load_record(state), state)
     host = record.host()
+    nodes = _local_nodes(record, state)
+    for node in nodes:
+        if node.data_dir.exists() and not node.is_initialised:
+            raise Refused(f"{node.data_dir} exists already and is no node; it is never overwritten. Move it away.")
     ensure_secrets(record, state)
     credentials = operator_credentials(state)
-    nodes = _local_nodes(record, state)
     if wanted.reclone is not None:
         record.node(wanted.reclone)
     for node in nodes:

@@ -265,8 +265,21 @@ class TestRefusals:
         with cluster.state.lock():
             outcome = run(cluster, command, *PLANNED[command])
         assert outcome.code == ExitCode.REFUSED
-        # What is refused anyway is refused for its own reason.
-        assert "Another command" in outcome.stderr or command in {"promote_replica", "unfence_node"}
+        assert "Another command" in outcome.stderr
+
+    def test_a_set_up_while_another_command_is_at_work(self, cluster):
+        with cluster.state.lock():
+            outcome = cluster.command("setup_replication")
+        assert (outcome.code, "Another command" in outcome.stderr) == (ExitCode.REFUSED, True)
+
+    def test_a_set_up_over_a_directory_that_exists(self):
+        with temporary_state() as state:
+            theirs = state.root / "nodes" / "pg1" / "theirs"
+            theirs.parent.mkdir(parents=True)
+            theirs.write_text("mine")
+            outcome = Cluster(state).command("setup_replication", f"--base-port={free_ports(3)}")
+            assert (outcome.code, "is never overwritten" in outcome.stderr) == (ExitCode.REFUSED, True)
+            assert theirs.read_text() == "mine"
 
     @pytest.mark.parametrize("command", sorted(PLANNED))
     def test_where_patroni_rules(self, cluster, command):
@@ -278,6 +291,7 @@ class TestRefusals:
         finally:
             file.unlink()
         assert outcome.code == ExitCode.REFUSED
+        # unfence_node has looked at the record first.
         assert "Patroni" in outcome.stderr or command == "unfence_node"
 
     @pytest.mark.parametrize("command", sorted(PLANNED))
