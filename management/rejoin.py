@@ -5,30 +5,25 @@ What it wrote and nobody else has is kept beside its data before anything is ove
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from management import provisioning
 from management.connection import connect
 from management.control_data import ControlData, read_control_data
-from management.credentials import write_private
 from management.errors import Incomplete, OperationError, Refused, Unknown
 from management.local_node import LocalNode
 from management.patroni import require_no_patroni
 from management.record import ClusterRecord, require_record, save_record
 from management.replicas import build_replicas, put_aside
+from management.rewind import rewind
 from management.succession import Succession, in_words
 from management.survey import Evidence, Survey
 from management.synchronous import SynchronousReplication
-from routers.lsn import SEGMENT_BYTES, Lsn
 from routers.node import Role
-from routers.probe import parse_history
 
 
 class Method(StrEnum):
@@ -102,7 +97,7 @@ class Rejoin:
         kept = None
         try:
             if plan.method is Method.REWIND:
-                kept = self._rewind(node, plan)
+                kept = rewind(node, plan.primary, plan.timeline, self.succession)
             method = self._return(node, plan)
         except (psycopg.Error, OperationError, OSError, KeyboardInterrupt) as error:
             raise Incomplete(
@@ -176,24 +171,6 @@ class Rejoin:
 
     # ── Acting ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _rewind(self, node: LocalNode, plan: RejoinPlan) -> Path | None:
-        """Make its data a copy of the primary's; returns where its own WAL is kept, if it had any."""
-        succession = self.succession
-        host = succession.record.host()
-        node.fence(host)
-        if node.stop(timeout_seconds=succession.timeout_seconds):
-            succession.say(f"{node.name} stopped")
-        with connect(succession.record.node(plan.primary), succession.credentials.superuser) as connection:
-            # On PostgreSQL 15 pg_rewind otherwise finds nothing to do and leaves what has diverged.
-            connection.execute("SELECT set_config('statement_timeout', '0', false)")
-            connection.execute("CHECKPOINT")
-            switches = parse_history(provisioning.read_timeline_history(connection, plan.timeline))
-        if not read_control_data(node.data_dir, host).is_clean:
-            _recover(node, succession)
-        kept = _keep_diverged_wal(node, switches, succession)
-        _run_pg_rewind(node, plan.primary, succession)
-        return kept
-
     def _follow(self, node: LocalNode, plan: RejoinPlan) -> str:
         """Start it behind the primary and see it stream. Why it does not, or nothing."""
         succession = self.succession
@@ -241,73 +218,3 @@ def _require_not_writable(name: str, survey: Survey) -> str:
     if len(survey.writable) > 1:
         raise Refused(f"{' and '.join(survey.writable)} accept writes. Fence the wrong one first: fence_node NODE.")
     return survey.primary
-
-
-def _recover(node: LocalNode, succession: Succession) -> None:
-    """Let it replay its own WAL and stop in order: files can be compared only then.
-
-    A single-user server accepts no connections. It refuses to run with `standby.signal`, which so is away meanwhile.
-    """
-    host = succession.record.host()
-    signal_file = node.data_dir / "standby.signal"
-    signal_file.unlink(missing_ok=True)
-    try:
-        host.run("postgres", "--single", "-D", str(node.data_dir), "-c", "synchronous_standby_names=", "template1")
-    finally:
-        node.fence(host)
-    succession.say(f"{node.name} has recovered from its crash")
-
-
-def _keep_diverged_wal(node: LocalNode, switches: dict[int, Lsn], succession: Succession) -> Path | None:
-    """Copy the segments in which it went on alone; None if there are none."""
-    segments = [
-        path
-        for path in sorted((node.data_dir / "pg_wal").glob("[0-9A-F]" * 24))
-        if (switch := switches.get(int(path.name[:8], 16))) is not None
-        and _first_byte(path.name) + SEGMENT_BYTES > switch.value
-    ]
-    if not segments:
-        return None
-    kept = node.data_dir.with_name(f"{node.name}.diverged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-    kept.mkdir(mode=0o700, exist_ok=True)
-    for path in segments:
-        shutil.copy2(path, kept)
-    ends = ", ".join(f"timeline {timeline} ended at {switch}" for timeline, switch in switches.items())
-    (kept / "README").write_text(
-        f"WAL that {node.name} wrote and that is on no other node ({ends}). "
-        "`pg_waldump` shows it; what is later than that end was not taken over. Delete it when nobody misses "
-        "anything.\n"
-    )
-    succession.say(f"{node.name}: its own WAL is kept in {kept}")
-    return kept
-
-
-def _first_byte(segment: str) -> int:
-    """Where a segment begins.
-
-    >>> _first_byte("000000020000000100000003") == (1 << 32) + 3 * 16 * 1024 * 1024
-    True
-    """
-    return (int(segment[8:16], 16) << 32) + int(segment[16:], 16) * SEGMENT_BYTES
-
-
-def _run_pg_rewind(node: LocalNode, primary: str, succession: Succession) -> None:
-    host, source = succession.record.host(), succession.record.node(primary)
-    login = succession.credentials.superuser
-    passfile = node.data_dir.with_name(f".{node.name}.rewind.pgpass")
-    write_private(passfile, f"*:*:*:{login.role}:{login.password}\n")
-    host.own(passfile)
-    address = make_conninfo(host=source.host, port=source.port, user=login.role, dbname="postgres", connect_timeout=5)
-    try:
-        host.run(
-            "pg_rewind",
-            f"--target-pgdata={node.data_dir}",
-            f"--source-server={address}",
-            "--no-ensure-shutdown",
-            environment={"PGPASSFILE": str(passfile)},
-        )
-    finally:
-        passfile.unlink()
-        # It is part of what a rewind makes equal to the primary.
-        node.fence(host)
-    succession.say(f"{node.name} rewound to what {primary} has")
