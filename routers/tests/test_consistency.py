@@ -108,6 +108,21 @@ class TestReadYourWrites:
             assert client.get(f"/v0/api/users/{person}").status_code == 200
 
 
+class TestAdmin:
+    def test_the_page_after_a_change_shows_it(self, client, cluster, replicas_caught_up):
+        boss = User.objects.create_superuser("boss@example.com", "x", first_name="A", last_name="B")
+        client.force_login(boss)
+        page = f"/admin/users/user/{boss.pk}/change/"
+        form = {"email": boss.email, "first_name": "Zoë", "last_name": "B", "is_active": "on", "is_staff": "on"}
+        replicas_caught_up()
+        with cluster.replay_paused("pg2"), cluster.replay_paused("pg3"):
+            shown = client.post(page, {**form, "is_superuser": "on", "_continue": "1"}, follow=True)
+            assert (shown.redirect_chain, "Zoë" in shown.content.decode()) == ([(page, 302)], True)
+            # The control: the replicas really are behind.
+            del client.cookies["consistency_token"]
+            assert "Zoë" not in client.get(page).content.decode()
+
+
 class TestJobs:
     def test_a_job_reads_no_less_than_what_queued_it(self, cluster):
         with cluster.replay_paused("pg2"):
