@@ -65,6 +65,11 @@ class RoutingSettings:
     """The cluster's, as `pg_controldata` shows it. None: learnt from the nodes."""
 
     @property
+    def seen_cookie(self) -> str:
+        """The name of the cookie with what a client has seen since it wrote."""
+        return f"{self.token_cookie}_seen"
+
+    @property
     def limits(self) -> Limits:
         """What makes a replica good."""
         return Limits(

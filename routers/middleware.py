@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
@@ -78,12 +79,11 @@ class RoutingMiddleware:
 
 
 def _brought(request: HttpRequest, conf: RoutingSettings) -> Token | None:
-    """What the client has seen, by its header and its cookie together: a browser sends both."""
-    by_header = read_token(request.headers.get(TOKEN_HEADER, ""))
-    by_cookie = read_token(request.COOKIES.get(conf.token_cookie, "")) if conf.token_cookie else None
-    if by_header is None or by_cookie is None:
-        return by_header or by_cookie
-    return by_header.merged(by_cookie, several_nodes=PRIMARY_ALIAS)
+    """What the client has seen, by its header and its cookies together: a browser sends them all."""
+    cookies = (conf.token_cookie, conf.seen_cookie) if conf.token_cookie else ()
+    texts = [request.headers.get(TOKEN_HEADER, ""), *(request.COOKIES.get(name, "") for name in cookies)]
+    tokens = [token for token in map(read_token, texts) if token is not None]
+    return reduce(lambda one, two: one.merged(two, several_nodes=PRIMARY_ALIAS), tokens) if tokens else None
 
 
 def _hand_on(response: HttpResponseBase, scope: Scope, conf: RoutingSettings) -> None:
@@ -93,13 +93,25 @@ def _hand_on(response: HttpResponseBase, scope: Scope, conf: RoutingSettings) ->
         text = sign(token)
         response.headers[TOKEN_HEADER] = text
         if conf.token_cookie:
-            response.set_cookie(conf.token_cookie, text, httponly=True, samesite="Lax", secure=conf.token_cookie_secure)
+            _set_cookies(response, text, conf, has_written=scope.written_on is not None)
         metrics.TOKENS.labels("given").inc()
     if scope.truth is not None:
         response.headers[STATUS_HEADER] = scope.truth.value
         metrics.ANSWERS.labels(scope.truth.value).inc()
     if conf.server_timing and scope.reason:
         response.headers["Server-Timing"] = f'db;desc="{scope.node or PRIMARY_ALIAS} {scope.reason}"'
+
+
+def _set_cookies(response: HttpResponseBase, text: str, conf: RoutingSettings, *, has_written: bool) -> None:
+    """What was written in one cookie, what was seen in another.
+
+    A browser asks in parallel, and the last answer wins: a read that began before a write must not make it
+    forget the write. What was written covers all that was seen before.
+    """
+    name = conf.token_cookie if has_written else conf.seen_cookie
+    response.set_cookie(name, text, httponly=True, samesite="Lax", secure=conf.token_cookie_secure)
+    if has_written:
+        response.delete_cookie(conf.seen_cookie, samesite="Lax")
 
 
 def unavailable(title: str, detail: str, **members: Any) -> JsonResponse:

@@ -51,17 +51,26 @@ class Token:
         return f"{self.system_identifier:x}-{self.timeline:x}-{self.lsn.value:x}-{self.node}"
 
     def merged(self, other: Token, *, several_nodes: str) -> Token:
-        """What a client has seen that brings both. `several_nodes` stands for having read from two nodes.
+        """What a client has seen that brings both.
+
+        `several_nodes` stands for what no single node is known to show: what two nodes showed, or what one
+        showed and a position that it need not have reached.
 
         >>> one, two = Token(7, 1, Lsn(5), "pg2"), Token(7, 1, Lsn(9), "pg3")
         >>> one.merged(two, several_nodes="default")
         Token(system_identifier=7, timeline=1, lsn=Lsn(value=9), node='default')
+        >>> Token(7, 1, Lsn(5), "pg2").merged(Token(7, 1, Lsn(9)), several_nodes="default").node
+        'default'
+        >>> Token(7, 1, Lsn(9), "pg2").merged(Token(7, 1, Lsn(5)), several_nodes="default").node
+        'pg2'
         """
         if self.timeline != other.timeline or self.system_identifier != other.system_identifier:
             return max(self, other, key=lambda token: token.timeline)
+        newest = max(self.lsn, other.lsn)
         nodes = {self.node, other.node} - {""}
-        node = several_nodes if len(nodes) > 1 else "".join(nodes)
-        return Token(self.system_identifier, self.timeline, max(self.lsn, other.lsn), node)
+        shows_all = {token.node for token in (self, other) if token.lsn == newest} - {""}
+        node = "".join(nodes) if nodes <= shows_all and len(nodes) <= 1 else several_nodes
+        return Token(self.system_identifier, self.timeline, newest, node)
 
 
 def sign(token: Token) -> str:

@@ -16,7 +16,7 @@ from management.errors import Refused
 from routers.conf import RoutingSettings
 from routers.middleware import STATUS_HEADER, TOKEN_HEADER
 
-COOKIE: Final = RoutingSettings().token_cookie
+COOKIES: Final = (RoutingSettings().token_cookie, RoutingSettings().seen_cookie)
 
 
 class Carrier(StrEnum):
@@ -63,6 +63,7 @@ class Client:
         self._carrier = carrier
         self._timeout_seconds = timeout_seconds
         self._token: str | None = None
+        self._cookies: dict[str, str] = {}
 
     def request(
         self, method: str, path: str, *, body: Mapping[str, Any] | None = None, access: str | None = None
@@ -96,36 +97,37 @@ class Client:
             headers["Authorization"] = f"Bearer {access}"
         if self._token is not None and self._carrier is Carrier.HEADER:
             headers[TOKEN_HEADER] = self._token
-        if self._token is not None and self._carrier is Carrier.COOKIE:
-            headers["Cookie"] = f"{COOKIE}={self._token}"
+        if self._cookies and self._carrier is Carrier.COOKIE:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
         if body is None:
             return None, headers
         return json.dumps(body).encode(), {**headers, "Content-Type": "application/json"}
 
     def _answer(self, invoked_at: float, response: http.client.HTTPResponse, content: bytes) -> Answer:
         completed_at = time.monotonic()
-        header, cookie = response.headers.get(TOKEN_HEADER), cookie_in(response.headers.get_all("Set-Cookie", []))
-        carried = cookie if self._carrier is Carrier.COOKIE else header
-        self._token = carried or self._token
+        token, cookies = response.headers.get(TOKEN_HEADER), cookies_in(response.headers.get_all("Set-Cookie", []))
+        self._token = token or self._token
+        # An empty one is to be deleted.
+        self._cookies = {name: value for name, value in (self._cookies | cookies).items() if value}
         return Answer(
             invoked_at,
             completed_at,
             response.status,
             _json_object(content),
-            token=header or cookie,
+            token=token,
             is_flagged=STATUS_HEADER in response.headers,
             node=node_in(response.headers.get("Server-Timing", "")),
         )
 
 
-def cookie_in(lines: list[str]) -> str | None:
-    """The token among Set-Cookie headers, or None.
+def cookies_in(lines: list[str]) -> dict[str, str]:
+    """The tokens among Set-Cookie headers, by the cookie's name; empty for one to be deleted.
 
-    >>> cookie_in(["a=b; Path=/", "consistency_token=66f-1-30-.k; HttpOnly; Path=/"])
-    '66f-1-30-.k'
+    >>> cookies_in(["a=b; Path=/", "consistency_token=66f-1-30-.k; Path=/", 'consistency_token_seen=""; Max-Age=0'])
+    {'consistency_token': '66f-1-30-.k', 'consistency_token_seen': ''}
     """
     values = (line.partition(";")[0].strip().partition("=") for line in lines)
-    return next((value.strip('"') for name, _, value in values if name == COOKIE), None)
+    return {name: value.strip('"') for name, _, value in values if name in COOKIES}
 
 
 def node_in(server_timing: str) -> str | None:

@@ -36,10 +36,11 @@ def check_cookie(conf: RoutingSettings) -> Iterator[CheckMessage]:
     if not conf.consistency_tokens or not name:
         return
     for other in _OTHER_COOKIES:
-        if getattr(settings, other) == name:
+        if getattr(settings, other) in {name, conf.seen_cookie}:
             yield finding(
                 "routers.E023",
-                f"ROUTERS['TOKEN_COOKIE'] and {other} are both {name!r}: each would overwrite the other.",
+                f"ROUTERS['TOKEN_COOKIE'] is {name!r} and {other} is {getattr(settings, other)!r}: "
+                "each would overwrite the other.",
                 hint="Give the token a cookie of its own, or set TOKEN_COOKIE to '' to use the header only.",
             )
     if not _is_cookie_name(name):

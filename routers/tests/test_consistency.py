@@ -108,6 +108,24 @@ class TestReadYourWrites:
             assert client.get(f"/v0/api/users/{person}").status_code == 200
 
 
+class TestCookies:
+    def test_a_late_answer_to_an_earlier_read_forgets_no_write(self, client, cluster):
+        """A browser asks in parallel, and keeps the cookie of the answer that comes last."""
+        first = register(client).json()["userId"]
+        assert client.get(f"/v0/api/users/{first}").status_code == 200
+        seen = client.cookies["consistency_token_seen"].value
+        with cluster.replay_paused(verify(seen).node):
+            second = register(client, email="b@example.com").json()["userId"]
+            assert not client.cookies["consistency_token_seen"].value
+            for _ in range(4):
+                client.cookies["consistency_token_seen"] = seen
+                assert client.get(f"/v0/api/users/{second}").status_code == 200
+            # The control: what was seen alone leads to the replica that is behind.
+            client.cookies["consistency_token_seen"] = seen
+            del client.cookies["consistency_token"]
+            assert client.get(f"/v0/api/users/{second}").status_code == 404
+
+
 class TestAdmin:
     def test_the_page_after_a_change_shows_it(self, client, cluster, replicas_caught_up):
         boss = User.objects.create_superuser("boss@example.com", "x", first_name="A", last_name="B")
@@ -119,7 +137,7 @@ class TestAdmin:
             shown = client.post(page, {**form, "is_superuser": "on", "_continue": "1"}, follow=True)
             assert (shown.redirect_chain, "Zoë" in shown.content.decode()) == ([(page, 302)], True)
             # The control: the replicas really are behind.
-            del client.cookies["consistency_token"]
+            del client.cookies["consistency_token"], client.cookies["consistency_token_seen"]
             assert "Zoë" not in client.get(page).content.decode()
 
 
