@@ -55,7 +55,8 @@ class LocalNode:
         lines = self._pid_file_lines()
         if not lines:
             return None
-        pid = int(lines[_PID_LINE])
+        # A single-user server writes it negative.
+        pid = abs(int(lines[_PID_LINE]))
         reap(pid)
         try:
             process = psutil.Process(pid)

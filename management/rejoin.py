@@ -94,11 +94,15 @@ class Rejoin:
             Incomplete: The node does not follow; says what to run.
         """
         node = self._local(require_record(self.succession.state))
-        kept = None
+        method, kept = plan.method, None
         try:
-            if plan.method is Method.REWIND:
-                kept = rewind(node, plan.primary, plan.timeline, self.succession)
-            method = self._return(node, plan)
+            if method is Method.REWIND:
+                try:
+                    kept = rewind(node, plan.primary, plan.timeline, self.succession)
+                except OperationError as error:
+                    self.succession.say(f"{node.name} cannot be rewound ({in_words(error)}): cloning it anew")
+                    method = Method.RECLONE
+            method = self._return(node, plan, method)
         except (psycopg.Error, OperationError, OSError, KeyboardInterrupt) as error:
             raise Incomplete(
                 f"{node.name} is not back: {in_words(error)} Run the command again, "
@@ -106,16 +110,16 @@ class Rejoin:
             ) from error
         return Rejoined(plan, method, str(kept) if kept else None)
 
-    def _return(self, node: LocalNode, plan: RejoinPlan) -> Method:
-        """Let it follow; the method that it took.
+    def _return(self, node: LocalNode, plan: RejoinPlan, method: Method) -> Method:
+        """Let it follow; the method that it took, which is a re-clone if the given one was not enough.
 
         Raises:
             OperationError: It does not follow.
         """
-        if plan.method is not Method.RECLONE:
+        if method is not Method.RECLONE:
             problem = self._follow(node, plan)
             if not problem:
-                return plan.method
+                return method
             if self.wanted is not None:
                 node.stop()
                 raise OperationError(f"{problem}. It is stopped again.")

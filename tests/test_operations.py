@@ -188,10 +188,17 @@ class TestRejoin:
         fail_over(cluster)
         for segment in (cluster.node("pg1").data_dir / "pg_wal").glob("0*"):
             segment.unlink()
-        outcome = run(cluster, "rejoin_node", "pg1", "--reclone")
+        outcome = run(cluster, "rejoin_node", "pg1")
         assert (outcome.code, json.loads(outcome.stdout)["method"]) == (0, "reclone"), outcome.stderr
         assert becomes_healthy(cluster)
+        assert "cannot be rewound" in outcome.stderr
         assert "its old data is in" in outcome.stderr
+
+    def test_clones_anew_at_once_if_asked(self, make_cluster):
+        cluster = make_cluster(replicas=1)
+        outcome = run(cluster, "rejoin_node", "pg2", "--reclone")
+        assert (outcome.code, json.loads(outcome.stdout)["method"]) == (0, "reclone"), outcome.stderr
+        assert becomes_healthy(cluster)
 
     def test_a_second_primary_is_fenced_and_then_rejoins(self, make_cluster):
         cluster = make_cluster(replicas=2)
