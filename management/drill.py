@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 from management.candidate import Risks
-from management.errors import Refused
+from management.errors import Incomplete, OperationError, Refused
 from management.history.run import run_history
 from management.history.verdict import Invariant
 from management.patroni import require_no_patroni
@@ -117,7 +117,10 @@ class Drill:
             killed_at = time.monotonic()
             node.kill()
             succession.say(f"{plan.primary} killed under load")
-            promoted = promotion.carry_out(promotion.plan())
+            try:
+                promoted = promotion.carry_out(promotion.plan())
+            except OperationError as error:
+                raise Incomplete(f"{plan.primary} was killed and is not replaced: {error}") from error
             promotion_seconds = time.monotonic() - killed_at
 
         run = run_history(plan.url, seconds=plan.load_seconds, sessions=self.sessions, during=fail_over)
