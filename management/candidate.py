@@ -110,8 +110,8 @@ def _end_of_wal(status: NodeStatus) -> Lsn:
 def _require_dead_primary(survey: Survey, risks: Risks, fenced_before: Collection[str]) -> None:
     if survey.writable:
         raise Refused(
-            f"{' and '.join(survey.writable)} accepts writes: the primary is alive. Promoting another would make two. "
-            "If it must go, stop it first."
+            f"{' and '.join(survey.writable)} accept{'' if survey.writable[1:] else 's'} writes: the primary is alive. "
+            "Promoting another would make two. If it must go: `manage.py switchover`."
         )
     for name, found in survey.nodes.items():
         if name in risks.assume_fenced or name in fenced_before:

@@ -85,7 +85,7 @@ class Rejoin:
         primary = _require_not_writable(self.name, survey)
         control = self._control_data(node, record, survey)
         timeline = control.timeline if control else None
-        return RejoinPlan(self.name, primary, survey.timeline, self._method(control), timeline)
+        return RejoinPlan(self.name, primary, survey.timeline, self._method(control, record, survey), timeline)
 
     def carry_out(self, plan: RejoinPlan) -> Rejoined:
         """Do it.
@@ -162,10 +162,12 @@ class Rejoin:
             )
         return control
 
-    def _method(self, control: ControlData | None) -> Method:
+    def _method(self, control: ControlData | None, record: ClusterRecord, survey: Survey) -> Method:
         if control is None or self.wanted is Method.RECLONE:
             return Method.RECLONE
-        gentlest = Method.REWIND if control.was_primary else Method.FOLLOW
+        # An old primary that somebody has started read-only calls itself a replica.
+        is_in_doubt = record.node(self.name).fenced and control.timeline < survey.timeline and self.wanted is None
+        gentlest = Method.REWIND if control.was_primary or is_in_doubt else Method.FOLLOW
         if self.wanted is Method.FOLLOW and gentlest is not Method.FOLLOW:
             raise Refused(
                 f"{self.name} was a primary when it last ran, and may have what no other node has: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from management import provisioning
 from management.connection import connect
 from management.control_data import read_control_data
 from management.credentials import write_private
+from management.errors import OperationError
 from management.local_node import LocalNode
+from management.processes import POLL_SECONDS
 from management.succession import Succession
 from routers.lsn import SEGMENT_BYTES, Lsn
 from routers.probe import parse_history
@@ -50,8 +53,19 @@ def _recover(node: LocalNode, succession: Succession) -> None:
     host = succession.record.host()
     signal_file = node.data_dir / "standby.signal"
     signal_file.unlink(missing_ok=True)
+    command = ("postgres", "--single", "-D", str(node.data_dir), "-c", "synchronous_standby_names=", "template1")
+    deadline = time.monotonic() + succession.timeout_seconds
     try:
-        host.run("postgres", "--single", "-D", str(node.data_dir), "-c", "synchronous_standby_names=", "template1")
+        while True:
+            try:
+                host.run(*command)
+                break
+            except OperationError as error:
+                # After a kill -9 its last processes may not be reaped yet.
+                is_remnant = "postmaster.pid" in str(error) or "pre-existing shared memory" in str(error)
+                if not is_remnant or time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_SECONDS)
     finally:
         node.fence(host)
     succession.say(f"{node.name} has recovered from its crash")
