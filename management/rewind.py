@@ -72,12 +72,17 @@ def _recover(node: LocalNode, succession: Succession) -> None:
 
 
 def _keep_diverged_wal(node: LocalNode, switches: dict[int, Lsn], succession: Succession) -> Path | None:
-    """Copy the segments in which it went on alone; None if there are none."""
+    """Copy the segments in which it went on alone; None if there are none. Few: from where it should have stopped."""
+    control = read_control_data(node.data_dir, succession.record.host())
+    switch = switches.get(control.timeline)
+    if switch is None:
+        return None
     segments = [
         path
-        for path in sorted((node.data_dir / "pg_wal").glob("[0-9A-F]" * 24))
-        if (switch := switches.get(int(path.name[:8], 16))) is not None
-        and _first_byte(path.name) + SEGMENT_BYTES > switch.value
+        for path in sorted((node.data_dir / "pg_wal").glob(f"{control.timeline:08X}" + "[0-9A-F]" * 16))
+        if switch.value - SEGMENT_BYTES < _first_byte(path.name)
+        # Its last record is a checkpoint; later files are recycled ones. Unknown if somebody has started it read-only.
+        and (_first_byte(path.name) <= control.checkpoint_lsn.value or not control.was_primary)
     ]
     if not segments:
         return None
@@ -85,9 +90,8 @@ def _keep_diverged_wal(node: LocalNode, switches: dict[int, Lsn], succession: Su
     kept.mkdir(mode=0o700, exist_ok=True)
     for path in segments:
         shutil.copy2(path, kept)
-    ends = ", ".join(f"timeline {timeline} ended at {switch}" for timeline, switch in switches.items())
     (kept / "README").write_text(
-        f"WAL that {node.name} wrote and that is on no other node ({ends}). "
+        f"WAL that {node.name} wrote and may be on no other node: timeline {control.timeline} ended at {switch}. "
         "`pg_waldump` shows it; what is later than that end was not taken over. Delete it when nobody misses "
         "anything.\n"
     )
