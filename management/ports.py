@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import socket
+from contextlib import ExitStack
 
 import psutil
 
@@ -43,3 +45,20 @@ def holder_of(port: int) -> str:
             except psutil.Error:
                 return f"held by pid {connection.pid}"
     return "held by a process of another user"
+
+
+def free_ports(count: int) -> int:
+    """The first of so many free ports in a row; below the range the kernel gives to outgoing connections.
+
+    At random, so that two runs on one machine do not take each other's: a killed node's port is free for a while.
+    """
+    chance = random.SystemRandom()
+    while True:
+        first = chance.randrange(15_000, 32_000)
+        with ExitStack() as taken:
+            try:
+                for port in range(first, first + count):
+                    taken.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return first

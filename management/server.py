@@ -10,7 +10,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Final
 
 import psutil
@@ -22,6 +24,7 @@ from management.state import PROJECT_DIR, StateDirectory
 
 READY_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 20.0
+NO_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +47,11 @@ class RunningServer:
     options: ServerOptions
 
 
-def configuration_digest(state: StateDirectory) -> str:
-    """Of everything in the environment and in the application's file that the settings may read."""
-    variables = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("HIGHLOAD_"))
-    text = "\n".join([*variables, state.application_env.read_text()])
+def configuration_digest(state: StateDirectory, variables: Mapping[str, str] = NO_VARIABLES) -> str:
+    """Of everything in the environment, over it, and in the application's file that the settings may read."""
+    environment = {**os.environ, **variables}.items()
+    lines = sorted(f"{name}={value}" for name, value in environment if name.startswith("HIGHLOAD_"))
+    text = "\n".join([*lines, state.application_env.read_text()])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -63,8 +67,15 @@ def running_server(state: StateDirectory) -> RunningServer | None:
     return found if is_ours else None
 
 
-def ensure_server(options: ServerOptions, state: StateDirectory) -> tuple[RunningServer, bool]:
+def ensure_server(
+    options: ServerOptions, state: StateDirectory, *, variables: Mapping[str, str] = NO_VARIABLES
+) -> tuple[RunningServer, bool]:
     """The server that runs with these options, and whether it was started now; another one is replaced.
+
+    Args:
+        options: How it shall run.
+        state: Whose it is.
+        variables: Of its environment, over those of this process.
 
     Raises:
         Refused: The port is taken.
@@ -76,7 +87,7 @@ def ensure_server(options: ServerOptions, state: StateDirectory) -> tuple[Runnin
     if running is not None:
         stop_server(state)
     require_free_port(options.port, purpose="HTTP", option="--http-port")
-    return _start(options, state), True
+    return _start(options, state, variables), True
 
 
 def stop_server(state: StateDirectory) -> bool:
@@ -95,7 +106,7 @@ def stop_server(state: StateDirectory) -> bool:
     return True
 
 
-def _start(options: ServerOptions, state: StateDirectory) -> RunningServer:
+def _start(options: ServerOptions, state: StateDirectory, variables: Mapping[str, str]) -> RunningServer:
     log_file = state.log_dir / "gunicorn.log"
     with os.fdopen(os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
         process = subprocess.Popen(
@@ -103,6 +114,7 @@ def _start(options: ServerOptions, state: StateDirectory) -> RunningServer:
             cwd=PROJECT_DIR,
             env={
                 **os.environ,
+                **variables,
                 "HIGHLOAD_STATE": str(state.root),
                 "HIGHLOAD_HTTP_PORT": str(options.port),
                 "HIGHLOAD_PROFILE": options.profile,

@@ -1,0 +1,112 @@
+"""Limits the CPU of each node with a control group, so that the database is the bottleneck of a load."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from management.errors import Refused
+from management.local_node import LocalNode
+
+PERIOD_MICROSECONDS: Final = 20_000
+"""Short, so that a node that has used up its share stands still for milliseconds only."""
+QUOTA_MIN_MICROSECONDS: Final = 1_000
+"""Linux, Documentation/scheduler/sched-bwc.rst: the smallest quota."""
+_ROOT: Final = Path("/sys/fs/cgroup")
+_V1: Final = _ROOT / "cpu"
+
+
+@contextlib.contextmanager
+def cpu_limited(nodes: Sequence[LocalNode], percent: float) -> Iterator[None]:
+    """Each of the nodes gets so many per cent of one processor, for the time of the context.
+
+    Processes that a node starts meanwhile are limited with it.
+
+    Raises:
+        Refused: This machine or this user does not allow it.
+    """
+    groups = [_root() / f"highload-{os.getpid()}-{node.name}" for node in nodes]
+    try:
+        for node, group in zip(nodes, groups, strict=True):
+            _limit(node, group, percent)
+        yield
+    finally:
+        for group in groups:
+            _remove(group)
+
+
+def require_cpu_limits() -> None:
+    """Do nothing if a limit can be set here.
+
+    Raises:
+        Refused: It cannot; says what is missing.
+    """
+    group = _root() / f"highload-{os.getpid()}"
+    try:
+        group.mkdir()
+        _write_limit(group, 100.0)
+    except OSError as error:
+        raise Refused(
+            f"The CPU of a node cannot be limited here: {error}. --node-cpu needs root and control groups (cgroup v1 "
+            "with the controller cpu, or v2 with cpu in cgroup.subtree_control)."
+        ) from error
+    finally:
+        _remove(group)
+
+
+def quota(percent: float) -> tuple[int, int]:
+    """Quota and period in microseconds.
+
+    >>> quota(25), quota(2)
+    ((5000, 20000), (1000, 50000))
+    """
+    wanted = round(PERIOD_MICROSECONDS * percent / 100)
+    if wanted >= QUOTA_MIN_MICROSECONDS:
+        return wanted, PERIOD_MICROSECONDS
+    return QUOTA_MIN_MICROSECONDS, round(QUOTA_MIN_MICROSECONDS * 100 / percent)
+
+
+def _limit(node: LocalNode, group: Path, percent: float) -> None:
+    pid = node.pid()
+    if pid is None:
+        raise Refused(f"{node.name} does not run; its CPU cannot be limited.")
+    try:
+        group.mkdir()
+        _write_limit(group, percent)
+        # The postmaster first: what it starts from now on is in the group already.
+        for process in (psutil.Process(pid), *psutil.Process(pid).children()):
+            with contextlib.suppress(ProcessLookupError):
+                (group / "cgroup.procs").write_text(str(process.pid))
+    except OSError as error:
+        raise Refused(f"The CPU of {node.name} cannot be limited: {error}") from error
+
+
+def _write_limit(group: Path, percent: float) -> None:
+    allowed, period = quota(percent)
+    if _is_v1():
+        (group / "cpu.cfs_period_us").write_text(str(period))
+        (group / "cpu.cfs_quota_us").write_text(str(allowed))
+    else:
+        (group / "cpu.max").write_text(f"{allowed} {period}")
+
+
+def _remove(group: Path) -> None:
+    """Its processes go back to where they came from."""
+    with contextlib.suppress(OSError):
+        for pid in (group / "cgroup.procs").read_text().split():
+            with contextlib.suppress(OSError):
+                (_root() / "cgroup.procs").write_text(pid)
+        group.rmdir()
+
+
+def _is_v1() -> bool:
+    return (_V1 / "cpu.shares").exists() or (_V1 / "cpu.cfs_quota_us").exists() or (_V1 / "tasks").exists()
+
+
+def _root() -> Path:
+    return _V1 if _is_v1() else _ROOT

@@ -1,0 +1,263 @@
+"""Reads on the primary alone against reads on replicas: the same load, in turns, in one run."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from management.experiments.chapter import Chapter, Finding, Plot, Table, show_figure
+from management.experiments.load import Generator, Load, LoadTool, Plan
+from management.experiments.plots import draw_bars, draw_distribution, draw_lines
+from management.experiments.results import (
+    Sample,
+    Summary,
+    after_warm_up,
+    per_second,
+    read_results,
+    summarise,
+)
+from management.experiments.sampling import Sampled, increase, rates, sampling
+from management.experiments.subject import Subject
+from routers.conf import Profile
+
+PROFILES: Final = (Profile.MASTER_ONLY, Profile.REPLICATION)
+WARM_UP_SECONDS: Final = 4.0
+SAMPLE_SECONDS: Final = 1.0
+RATE_SECONDS: Final = 2.0
+"""PostgreSQL's sessions report their statistics once a second."""
+SHOWN: Final = {Profile.MASTER_ONLY: "primary only", Profile.REPLICATION: "replication"}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How the load is made."""
+
+    generator: Generator
+    rounds: int
+    """Of each profile. They take turns, so that what the machine does meanwhile meets both alike."""
+    seconds: float
+    """Of each round, beside the warm-up."""
+    threads: int
+    mix: dict[str, int]
+    """Per cent of login, profile, search."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One load on one profile."""
+
+    profile: Profile
+    samples: tuple[Sample, ...]
+    """Without the warm-up."""
+    sampled: Sampled
+
+    @property
+    def summary(self) -> Summary:
+        """Of its samples."""
+        return summarise(self.samples)
+
+    def queries(self, node: str) -> float:
+        """Statements of the application on a node, in the whole round."""
+        return increase([sample.application_queries for sample in self.sampled.of(node)])
+
+    def processors(self, node: str) -> float:
+        """How many processors a node kept busy, on average."""
+        taken = self.sampled.of(node)
+        return increase([sample.cpu_seconds for sample in taken]) / (taken[-1].at - taken[0].at)
+
+
+def run_round(subject: Subject, options: ReadOptions, profile: Profile, users: Path, name: str) -> Round:
+    """Load the web server that runs, and note what the nodes do."""
+    results = users.parent / f"{name}.jtl"
+    properties = subject.properties(users) | {
+        "threads": str(options.threads),
+        "rampUp": "1",
+        "duration": f"{options.seconds + WARM_UP_SECONDS:.0f}",
+        **{f"mix.{kind}": str(percent) for kind, percent in options.mix.items()},
+    }
+    with sampling(subject.watched(), SAMPLE_SECONDS) as sampler:
+        Load(options.generator, Plan.READ, properties, results).wait(options.seconds + WARM_UP_SECONDS)
+    sampler.sampled().write(results.with_suffix(".nodes.csv"))
+    samples = after_warm_up(read_results(results), WARM_UP_SECONDS)
+    return Round(profile, tuple(samples), sampler.sampled())
+
+
+def run_read(subject: Subject, options: ReadOptions, folder: Path) -> Chapter:
+    """Make the rounds and compare."""
+    users = folder / "users.csv"
+    people = subject.export_users(users)
+    primary = subject.primary()
+    rounds: list[Round] = []
+    for number in range(options.rounds):
+        # Turned round each time: whatever favours the second one favours both alike.
+        for profile in PROFILES if number % 2 == 0 else PROFILES[::-1]:
+            subject.serve(profile)
+            rounds.append(run_round(subject, options, profile, users, f"read-{profile}-{number + 1}"))
+            summary = rounds[-1].summary
+            subject.say(
+                f"read, {SHOWN[profile]}, round {number + 1} of {options.rounds}: "
+                f"{summary.per_second:.0f} requests/s, p95 {summary.p95_seconds * 1000:.0f} ms, {summary.failed} failed"
+            )
+    users.unlink()
+    setting = f"Both profiles in turns. {describe_load(options)}, over {people} of the people that are there."
+    return compare(rounds, primary, setting, folder)
+
+
+def compare(rounds: Sequence[Round], primary: str, setting: str, folder: Path) -> Chapter:
+    """The chapter on rounds of both profiles."""
+    of = {profile: [each for each in rounds if each.profile is profile] for profile in PROFILES}
+    alone, replicated = of[Profile.MASTER_ONLY], of[Profile.REPLICATION]
+    names = rounds[0].sampled.names
+    throughput = _ratio(alone, replicated, lambda each: each.summary.per_second)
+    slower = _ratio(alone, replicated, lambda each: each.summary.p95_seconds)
+    on_primary = sum(each.queries(primary) for each in replicated)
+    findings = (
+        Finding(f"application queries on {primary} in the replication profile", on_primary, "", 0, 0),
+        Finding("throughput, replication to primary only", throughput, "", at_least=0.97),
+        Finding("p95, replication to primary only", slower, "", at_most=1.05),
+        Finding("failed requests", sum(each.summary.failed for each in rounds), "", 0, 0),
+    )
+    pooled = {
+        SHOWN[profile]: sorted(s.elapsed_seconds * 1000 for each in of[profile] for s in each.samples)
+        for profile in PROFILES
+    }
+    plots = (
+        Plot(
+            draw_bars(
+                folder / "read-processors.png",
+                names,
+                {SHOWN[p]: [_median(of[p], lambda each, n=n: each.processors(n)) for n in names] for p in PROFILES},
+                ylabel="processors busy",
+                title="Load of each node",
+            ),
+            "How many processors each node kept busy, in both profiles.",
+        ),
+        Plot(_draw_transactions(folder, of), "Transactions of the application per second on each node, both profiles."),
+        Plot(_draw_throughput(folder, of), "Successful requests in each second, both profiles, all rounds."),
+        Plot(
+            draw_distribution(
+                folder / "read-latency.png", pooled, xlabel="milliseconds at most", title="Time of an answer"
+            ),
+            "Which share of the requests was answered in how many milliseconds, both profiles.",
+        ),
+    )
+    return Chapter(
+        name="read",
+        title="Reads on the primary alone, and on replicas",
+        question="Does the primary get rid of the reads, and does it cost the users anything?",
+        setting=setting,
+        seen=(
+            f"With replicas the primary {primary} served {on_primary:.0f} queries of the application; alone it served "
+            f"{sum(each.queries(primary) for each in alone):.0f}.",
+            f"Throughput was {_median(alone, lambda each: each.summary.per_second):.0f} requests/s on the primary alone "
+            f"and {_median(replicated, lambda each: each.summary.per_second):.0f} with replicas; per pair of rounds "
+            f"the second is {throughput:.3f} times the first, its p95 {slower:.3f} times.",
+        ),
+        findings=findings,
+        tables=(_by_profile(of), _by_label(of), _by_node(of, names)),
+        plots=plots,
+    )
+
+
+def _ratio(alone: Sequence[Round], replicated: Sequence[Round], figure: Callable[[Round], float]) -> float:
+    """The median of the ratios of neighbours in time."""
+    return statistics.median(figure(two) / figure(one) for one, two in zip(alone, replicated, strict=True))
+
+
+def _median(rounds: Sequence[Round], figure: Callable[[Round], float]) -> float:
+    return statistics.median(figure(each) for each in rounds)
+
+
+def _by_profile(of: dict[Profile, list[Round]]) -> Table:
+    rows = []
+    for profile, rounds in of.items():
+        for number, each in enumerate(rounds, start=1):
+            rows.append((SHOWN[profile], str(number), *show_summary(each.summary)))
+    return Table("Each round", ("profile", "round", *SUMMARY_HEADINGS), tuple(rows))
+
+
+SUMMARY_HEADINGS: Final = ("requests", "failed", "requests/s", "p50, ms", "p95, ms", "p99, ms")
+
+
+def show_summary(summary: Summary) -> tuple[str, ...]:
+    """For the cells under SUMMARY_HEADINGS."""
+    times = (summary.p50_seconds, summary.p95_seconds, summary.p99_seconds)
+    return (
+        str(summary.requests),
+        str(summary.failed),
+        show_figure(summary.per_second),
+        *(f"{seconds * 1000:.0f}" for seconds in times),
+    )
+
+
+def _by_label(of: dict[Profile, list[Round]]) -> Table:
+    rows = []
+    for label in sorted({sample.label for rounds in of.values() for each in rounds for sample in each.samples}):
+        for profile, rounds in of.items():
+            samples = [sample for each in rounds for sample in each.samples if sample.label == label]
+            requests, failed, _, *times = show_summary(summarise(samples))
+            rows.append((label, SHOWN[profile], requests, failed, *times))
+    headings = ("request", "profile", "requests", "failed", "p50, ms", "p95, ms", "p99, ms")
+    return Table("Each kind of request, all rounds", headings, tuple(rows))
+
+
+def _by_node(of: dict[Profile, list[Round]], names: Sequence[str]) -> Table:
+    rows = []
+    for name in names:
+        for profile, rounds in of.items():
+            queries = sum(each.queries(name) for each in rounds)
+            tuples = sum(increase([sample.tuples_read for sample in each.sampled.of(name)]) for each in rounds)
+            busy = _median(rounds, lambda each, name=name: each.processors(name))  # type: ignore[misc]
+            rows.append((name, SHOWN[profile], f"{queries:.0f}", f"{tuples:.0f}", f"{busy:.2f}"))
+    headings = ("node", "profile", "application queries", "tuples read", "processors busy")
+    return Table("Each node, all rounds", headings, tuple(rows))
+
+
+def _draw_transactions(folder: Path, of: dict[Profile, list[Round]]) -> Path:
+    """The last rounds of both profiles, one after the other on the same axis."""
+    lines = {}
+    for profile, rounds in of.items():
+        sampled = rounds[-1].sampled
+        for node in sampled.names:
+            taken = sampled.of(node)
+            series = [(sample.at - taken[0].at, sample.transactions) for sample in taken]
+            lines[f"{node}, {SHOWN[profile]}"] = rates(series, over_seconds=RATE_SECONDS)
+    return draw_lines(
+        folder / "read-transactions.png", lines, ylabel="transactions/s", title="Transactions of the application"
+    )
+
+
+def _draw_throughput(folder: Path, of: dict[Profile, list[Round]]) -> Path:
+    lines: dict[str, list[tuple[float, float | None]]] = {}
+    for profile, rounds in of.items():
+        series: list[tuple[float, float | None]] = []
+        for each in rounds:
+            began_at, offset = each.samples[0].started_at, len(series)
+            # The last second is a part of one.
+            whole = per_second((s.completed_at for s in each.samples if s.is_success), began_at)[:-1]
+            series += [(offset + second, count) for second, count in whole]
+        lines[SHOWN[profile]] = series
+    return draw_lines(
+        folder / "read-throughput.png", lines, ylabel="requests/s", title="Throughput, rounds one after the other"
+    )
+
+
+def describe_load(options: ReadOptions) -> str:
+    """In words."""
+    tool = "JMeter" if options.generator.tool is LoadTool.JMETER else "the built-in driver"
+    return (
+        f"{options.rounds} rounds of {options.seconds:g} s of each kind, after {WARM_UP_SECONDS:g} s of warm-up each; "
+        f"{options.threads} clients without pauses ({tool}), {describe_mix(options.mix)}"
+    )
+
+
+def describe_mix(mix: dict[str, int]) -> str:
+    """In words.
+
+    >>> describe_mix({"login": 5, "profile": 95})
+    '5 % login, 95 % profile'
+    """
+    return ", ".join(f"{percent} % {kind}" for kind, percent in mix.items())

@@ -1,0 +1,231 @@
+"""The system that an experiment works on: one of its own, made for it and deleted, or the running one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+
+from management.connection import conninfo
+from management.credentials import Login, monitor_login, operator_credentials, read_env_file, write_private
+from management.errors import OperationError, Refused
+from management.experiments.sampling import Watched
+from management.local_node import LocalNode
+from management.ports import free_ports
+from management.record import ClusterRecord, require_record
+from management.server import ServerOptions, configuration_digest, ensure_server, running_server
+from management.state import PROJECT_DIR, VARIABLE, StateDirectory
+from management.survey import take_survey
+from management.talk import Say
+
+USERS_MAX: Final = 100_000
+"""People that a load asks for. More would only be a longer file."""
+_LOAD_TEST: Final = {"HIGHLOAD_THROTTLING": "false"}
+"""All requests of a load come from one address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A system whose nodes run on this machine."""
+
+    state: StateDirectory
+    port: int
+    """Of the web server."""
+    say: Say
+
+    @property
+    def record(self) -> ClusterRecord:
+        """The cluster as it is recorded now."""
+        return require_record(self.state)
+
+    def local(self, name: str) -> LocalNode:
+        """A node's processes and files.
+
+        Raises:
+            Refused: It runs elsewhere.
+        """
+        node = self.record.local(name, self.state)
+        if node is None:
+            raise Refused(f"{name} runs on another machine; an experiment needs all nodes on this one.")
+        return node
+
+    def primary(self) -> str:
+        """The node that accepts writes.
+
+        Raises:
+            Refused: There is not exactly one.
+        """
+        survey = take_survey(self.record, operator_credentials(self.state).superuser, self.state)
+        if survey.primary is None or survey.writable != [survey.primary]:
+            raise Refused(f"{' and '.join(survey.writable) or 'No node'} accepts writes; one node must.")
+        return survey.primary
+
+    def manage(self, *arguments: str) -> dict[str, Any]:
+        """Run a command of manage.py as an operator would; its JSON result.
+
+        Raises:
+            OperationError: It failed; with what it said.
+        """
+        done = self.spawn(*arguments)
+        out, words = done.communicate()
+        if done.returncode:
+            raise OperationError(f"{' '.join(arguments)} ended with exit code {done.returncode}: {words.strip()}")
+        result: dict[str, Any] = json.loads(out) if out.strip() else {}
+        return result
+
+    def spawn(self, *arguments: str) -> subprocess.Popen[str]:
+        """The same, not waited for."""
+        return subprocess.Popen(
+            [sys.executable, str(PROJECT_DIR / "manage.py"), *arguments],
+            cwd=PROJECT_DIR,
+            env={**os.environ, VARIABLE: str(self.state.root)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def serve(self, profile: str, *, nodes: Sequence[str] | None = None, workers: int | None = None) -> None:
+        """Let the web server run with this profile and without limits for load tests; started anew if it must be.
+
+        Args:
+            profile: Of the router.
+            nodes: Those that the application shall know. None: all.
+            workers: Processes. None: as by default.
+        """
+        variables = dict(_LOAD_TEST)
+        if nodes is not None:
+            addresses = (self.record.node(name) for name in nodes)
+            variables["HIGHLOAD_NODES"] = ",".join(f"{node.name}={node.host}:{node.port}" for node in addresses)
+        if workers is not None:
+            variables["HIGHLOAD_WEB_WORKERS"] = str(workers)
+        self._serve(profile, variables)
+
+    def serve_as_before(self, profile: str) -> None:
+        """Let it run as deploy/start-all starts it."""
+        self._serve(profile, {})
+
+    def _serve(self, profile: str, variables: Mapping[str, str]) -> None:
+        options = ServerOptions(self.port, profile, configuration_digest(self.state, variables))
+        ensure_server(options, self.state, variables=variables)
+
+    def watched(self) -> Watched:
+        """For the sampler."""
+        record, running = self.record, running_server(self.state)
+        application = read_env_file(self.state.application_env)
+        return Watched(
+            nodes=record.nodes,
+            local=[self.local(node.name) for node in record.nodes],
+            monitor=monitor_login(self.state),
+            database=application["HIGHLOAD_DB_NAME"],
+            role=application["HIGHLOAD_DB_USER"],
+            server_pid=running.pid if running else None,
+        )
+
+    def database(self, node: str) -> psycopg.Connection[Any]:
+        """A connection of the application's role."""
+        application = read_env_file(self.state.application_env)
+        login = Login(application["HIGHLOAD_DB_USER"], application["HIGHLOAD_DB_PASSWORD"])
+        parameters = conninfo(self.record.node(node), login, dbname=application["HIGHLOAD_DB_NAME"])
+        return psycopg.connect(**parameters, autocommit=True)
+
+    def has_users(self) -> bool:
+        """Whether anybody is there to be asked for."""
+        with self.database(self.primary()) as connection:
+            row = connection.execute("SELECT EXISTS (SELECT FROM users)").fetchone()
+        return bool(row and row[0])
+
+    def export_users(self, file: Path) -> int:
+        """Write seeded people in random order as `id,email` lines, at most USERS_MAX; how many.
+
+        Raises:
+            Refused: There are none.
+        """
+        # Seeded people have their id in the e-mail; only their password is known.
+        with self.database(self.primary()) as connection:
+            rows = connection.execute(
+                "SELECT id, email FROM users WHERE email LIKE '%%.' || id || '@example.com' ORDER BY random() LIMIT %s",
+                [USERS_MAX],
+            ).fetchall()
+        if not rows:
+            raise Refused("There are no seeded people to ask for. Run `manage.py seed_users` first.")
+        write_private(file, "id,email\n" + "".join(f"{user_id},{email}\n" for user_id, email in rows))
+        return len(rows)
+
+    def properties(self, users: Path) -> dict[str, str]:
+        """What every load must know."""
+        password = os.environ.get("HIGHLOAD_SEED_PASSWORD") or read_env_file(self.state.operator_env).get(
+            "HIGHLOAD_SEED_PASSWORD", ""
+        )
+        return {
+            "host": "127.0.0.1",
+            "port": str(self.port),
+            "users": str(users.resolve()),
+            "password": password,
+            "sample_variables": "email",
+        }
+
+
+@contextlib.contextmanager
+def embedded(*, replicas: int, say: Say) -> Iterator[Subject]:
+    """A system of its own, without users, in a temporary directory; destroyed at the end.
+
+    Raises:
+        OperationError: It cannot be started.
+    """
+    root = Path(tempfile.mkdtemp(prefix="highload-experiment-"))
+    # Open for passing through: the nodes may run as another user.
+    root.chmod(0o711)
+    first_port = free_ports(replicas + 2)
+    subject = Subject(StateDirectory(root), first_port + replicas + 1, say)
+    try:
+        say(f"starting a system with {replicas} replicas in {root}")
+        _script(
+            "start_all",
+            *(f"--state={root}", "--detach", "--users=0", f"--replicas={replicas}"),
+            *(f"--base-port={first_port}", f"--http-port={subject.port}"),
+        )
+        yield subject
+    finally:
+        _script("stop_all", f"--state={root}", "--destroy", "--no-input")
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running(state: StateDirectory, *, say: Say) -> Iterator[Subject]:
+    """The system that runs for this state directory. Afterwards its web server is as it was.
+
+    Raises:
+        Refused: None runs.
+    """
+    server = running_server(state)
+    if server is None:
+        raise Refused(f"No application runs for {state.root}. Start it with deploy/start-all, or leave out --running.")
+    subject = Subject(state, server.options.port, say)
+    try:
+        yield subject
+    finally:
+        subject.serve_as_before(server.options.profile)
+
+
+def _script(name: str, *arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", f"deploy.{name}", *arguments],
+        cwd=PROJECT_DIR,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise OperationError(f"{name} ended with exit code {done.returncode}: {done.stderr.strip()[-600:]}")
