@@ -76,12 +76,11 @@ class Results:
         why = "" if is_right else answer.detail or "the body is not what was asked for"
         elapsed = round((answer.completed_at - answer.invoked_at) * _MS)
         begun = round((answer.invoked_at + self._epoch) * _MS)
-        success = str(is_right).lower()
+        # Bytes, threads and the time to connect are not measured.
+        seen = (begun, elapsed, asked.label, status, answer.detail, thread, "text", str(is_right).lower(), why)
+        row = (*seen, 0, 0, 0, 0, asked.path, elapsed, 0, 0, asked.email)
         with self._lock:
-            self._rows.writerow(
-                [begun, elapsed, asked.label, status, answer.detail, thread, "text", success, why]
-                + [0, 0, 0, 0, asked.path, elapsed, 0, 0, asked.email]
-            )
+            self._rows.writerow(row)
         return is_right
 
     def close(self) -> None:

@@ -124,9 +124,9 @@ def describe_lag(seedings: Sequence[Seeding], folder: Path) -> Chapter:
         title="Lag while people arrive in bulk",
         question="How far do the replicas fall behind, and does a limit hold?",
         setting=(
-            f"{seedings[0].summary['users']} people through `seed_users`, one transaction, indexes included; the lag is "
-            f"what the primary has made durable and the replica does not show yet, looked at every {SAMPLE_SECONDS:g} "
-            f"s. Caught up: no more than {show_bytes(CAUGHT_UP_BYTES)} behind."
+            f"{seedings[0].summary['users']} people through `seed_users`, in one transaction. The lag is "
+            "what the primary has made durable and the replica does not show yet, looked at every "
+            f"{SAMPLE_SECONDS:g} s. Caught up: no more than {show_bytes(CAUGHT_UP_BYTES)} behind."
         ),
         seen=tuple(_words(seeding) for seeding in seedings),
         findings=tuple(findings),
@@ -137,10 +137,10 @@ def describe_lag(seedings: Sequence[Seeding], folder: Path) -> Chapter:
 
 def _words(seeding: Seeding) -> str:
     worst = max(seeding.lags, key=seeding.highest)
+    highest, caught_up = seeding.highest(worst), max(map(seeding.seconds_to_catch_up, seeding.lags))
     return (
-        f"{seeding.name.capitalize()}: {seeding.summary['seconds']:.1f} s, at most {show_bytes(seeding.highest(worst))} "
-        f"behind ({worst}); the last replica had caught up "
-        f"{max(seeding.seconds_to_catch_up(replica) for replica in seeding.lags):.2f} s after the load."
+        f"{seeding.name.capitalize()}: {seeding.summary['seconds']:.1f} s, at most {show_bytes(highest)} behind "
+        f"({worst}); the last replica had caught up {caught_up:.2f} s after the load."
     )
 
 

@@ -54,11 +54,8 @@ class Generator:
         if self.starter is None:
             driver = [sys.executable, "-m", "management.experiments.driver"]
             return [*driver, plan, str(properties), str(results)]
-        log = results.with_suffix(".log")
-        plan_file = PLANS / f"{plan}.jmx"
-        return [str(self.starter), "-n", *("-t", str(plan_file)), *("-q", str(properties)), *("-l", str(results))] + [
-            *("-j", str(log))
-        ]
+        files = {"-t": PLANS / f"{plan}.jmx", "-q": properties, "-l": results, "-j": results.with_suffix(".log")}
+        return [str(self.starter), "-n", *(word for option, file in files.items() for word in (option, str(file)))]
 
 
 def find_generator(wanted: LoadTool | None) -> Generator:

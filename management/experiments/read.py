@@ -111,7 +111,7 @@ def compare(rounds: Sequence[Round], primary: str, setting: str, folder: Path) -
     of = {profile: [each for each in rounds if each.profile is profile] for profile in PROFILES}
     alone, replicated = of[Profile.MASTER_ONLY], of[Profile.REPLICATION]
     names = rounds[0].sampled.names
-    throughput = _ratio(alone, replicated, lambda each: each.summary.per_second)
+    throughput = _ratio(alone, replicated, _per_second)
     slower = _ratio(alone, replicated, lambda each: each.summary.p95_seconds)
     on_primary = sum(each.queries(primary) for each in replicated)
     findings = (
@@ -129,7 +129,7 @@ def compare(rounds: Sequence[Round], primary: str, setting: str, folder: Path) -
             draw_bars(
                 folder / "read-processors.png",
                 names,
-                {SHOWN[p]: [_median(of[p], lambda each, n=n: each.processors(n)) for n in names] for p in PROFILES},
+                {SHOWN[profile]: [_processors(of[profile], name) for name in names] for profile in PROFILES},
                 ylabel="processors busy",
                 title="Load of each node",
             ),
@@ -152,9 +152,9 @@ def compare(rounds: Sequence[Round], primary: str, setting: str, folder: Path) -
         seen=(
             f"With replicas the primary {primary} served {on_primary:.0f} queries of the application; alone it served "
             f"{sum(each.queries(primary) for each in alone):.0f}.",
-            f"Throughput was {_median(alone, lambda each: each.summary.per_second):.0f} requests/s on the primary alone "
-            f"and {_median(replicated, lambda each: each.summary.per_second):.0f} with replicas; per pair of rounds "
-            f"the second is {throughput:.3f} times the first, its p95 {slower:.3f} times.",
+            f"Throughput was {_median(alone, _per_second):.0f} requests/s on the primary alone and "
+            f"{_median(replicated, _per_second):.0f} with replicas; by pairs of rounds the second is {throughput:.3f} "
+            f"times the first, its p95 {slower:.3f} times.",
         ),
         findings=findings,
         tables=(_by_profile(of), _by_label(of), _by_node(of, names)),
@@ -169,6 +169,14 @@ def _ratio(alone: Sequence[Round], replicated: Sequence[Round], figure: Callable
 
 def _median(rounds: Sequence[Round], figure: Callable[[Round], float]) -> float:
     return statistics.median(figure(each) for each in rounds)
+
+
+def _per_second(each: Round) -> float:
+    return each.summary.per_second
+
+
+def _processors(rounds: Sequence[Round], node: str) -> float:
+    return _median(rounds, lambda each: each.processors(node))
 
 
 def _by_profile(of: dict[Profile, list[Round]]) -> Table:
@@ -210,7 +218,7 @@ def _by_node(of: dict[Profile, list[Round]], names: Sequence[str]) -> Table:
         for profile, rounds in of.items():
             queries = sum(each.queries(name) for each in rounds)
             tuples = sum(increase([sample.tuples_read for sample in each.sampled.of(name)]) for each in rounds)
-            busy = _median(rounds, lambda each, name=name: each.processors(name))  # type: ignore[misc]
+            busy = _processors(rounds, name)
             rows.append((name, SHOWN[profile], f"{queries:.0f}", f"{tuples:.0f}", f"{busy:.2f}"))
     headings = ("node", "profile", "application queries", "tuples read", "processors busy")
     return Table("Each node, all rounds", headings, tuple(rows))

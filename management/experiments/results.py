@@ -1,4 +1,4 @@
-"""The result file of a load, as JMeter writes it (CSV): samples, and what they say together. Pure but for the reading."""
+"""The result file of a load, as JMeter writes it (CSV): its samples, and what they say together."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -158,5 +159,4 @@ def longest_gap(moments: Sequence[float]) -> tuple[float, float]:
     >>> longest_gap([1.0, 1.5, 4.0, 4.1])
     (1.5, 4.0)
     """
-    pairs = list(zip(moments, moments[1:], strict=False))
-    return max(pairs, key=lambda pair: pair[1] - pair[0], default=(0.0, 0.0))
+    return max(pairwise(moments), key=lambda pair: pair[1] - pair[0], default=(0.0, 0.0))

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -234,8 +235,7 @@ def increase(counters: Sequence[float | None]) -> float:
     (4, 4, 0)
     """
     known = [counter for counter in counters if counter is not None]
-    steps = zip(known, known[1:], strict=False)
-    return sum(after - before if after >= before else after for before, after in steps)
+    return sum(after - before if after >= before else after for before, after in pairwise(known))
 
 
 def rates(moments: Sequence[tuple[float, float | None]], *, over_seconds: float) -> list[tuple[float, float | None]]:

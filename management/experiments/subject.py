@@ -41,6 +41,8 @@ class Subject:
     state: StateDirectory
     port: int
     """Of the web server."""
+    keeps_users: bool
+    """Its people are somebody's: none may be deleted."""
     say: Say
 
     @property
@@ -177,7 +179,7 @@ class Subject:
 
 
 @contextlib.contextmanager
-def embedded(*, replicas: int, say: Say) -> Iterator[Subject]:
+def embedded(replicas: int, *, say: Say) -> Iterator[Subject]:
     """A system of its own, without users, in a temporary directory; destroyed at the end.
 
     Raises:
@@ -187,7 +189,7 @@ def embedded(*, replicas: int, say: Say) -> Iterator[Subject]:
     # Open for passing through: the nodes may run as another user.
     root.chmod(0o711)
     first_port = free_ports(replicas + 2)
-    subject = Subject(StateDirectory(root), first_port + replicas + 1, say)
+    subject = Subject(StateDirectory(root), first_port + replicas + 1, keeps_users=False, say=say)
     try:
         say(f"starting a system with {replicas} replicas in {root}")
         _script(
@@ -211,7 +213,7 @@ def running(state: StateDirectory, *, say: Say) -> Iterator[Subject]:
     server = running_server(state)
     if server is None:
         raise Refused(f"No application runs for {state.root}. Start it with deploy/start-all, or leave out --running.")
-    subject = Subject(state, server.options.port, say)
+    subject = Subject(state, server.options.port, keeps_users=True, say=say)
     try:
         yield subject
     finally:

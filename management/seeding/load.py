@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +22,14 @@ from management.seeding.people import COLUMNS, Batch
 from routers import health
 from routers.conf import PRIMARY_ALIAS
 from routers.lsn import Lsn
+from routers.node import Node
 from users.models import User
 
 _TABLE: Final = User._meta.db_table
 _POLL_SECONDS: Final = 0.05
+LAG_LIMIT_MIN_BYTES: Final = 2 * 1024 * 1024
+_LIMITED_ROWS: Final = 500
+"""Written at a time under a limit of lag: about half a MiB of WAL, indexes included."""
 
 
 class Progress(Protocol):
@@ -53,13 +57,19 @@ class LagWatch:
             self.highest_bytes[name] = max(lag, self.highest_bytes.get(name, 0))
         return lags
 
-    def hold(self) -> None:
-        """Block while a replica that answers is further behind than allowed. Asks the nodes, not the snapshot."""
-        if self.max_lag_bytes is None:
-            return
+    def hold(self, written: Lsn, next_bytes: int) -> None:
+        """Block until every replica that answers can take so many more bytes. Asks the nodes, not the snapshot.
+
+        Args:
+            written: What the primary has written; it may not have made it durable, and so not have sent it.
+            next_bytes: How much the next step may write.
+        """
+        assert self.max_lag_bytes is not None  # noqa: S101 - else there is nothing to hold for
         started_at = time.monotonic()
+        room_bytes = max(0, self.max_lag_bytes - next_bytes)
         health.monitor().refresh()
-        while any(lag > self.max_lag_bytes for lag in self.look().values()):
+        while any(lag > room_bytes for lag in _lags_behind(written)):
+            self.look()
             time.sleep(_POLL_SECONDS)
             health.monitor().refresh()
         self.waited_seconds += time.monotonic() - started_at
@@ -107,12 +117,18 @@ def load_users(
         if not append and not replace and has_users():
             raise Refused(f"The table {_TABLE} is not empty. Add to it with --append, or empty it with --replace.")
         first_id = _first_free_id(cursor)
-        if append:
-            _copy(cursor, batches_from(first_id), exporting, freeze=False, watch=watch, progress=progress)
+        is_emptied = not append and _empty(cursor, with_what_refers=replace)
+        statement = _copy_statement(freeze=is_emptied)
+        batches = _told(batches_from(first_id), exporting, watch, progress)
+        progress.phase("copy")
+        if watch.max_lag_bytes is not None:
+            # The indexes stay: building one writes faster than anybody can wait for a replica.
+            _copy_within_limit(cursor, statement, batches, watch)
+        elif append:
+            _copy(cursor, statement, batches)
         else:
-            is_emptied = _empty(cursor, with_what_refers=replace)
             with _without_indexes(connection, progress):
-                _copy(cursor, batches_from(first_id), exporting, freeze=is_emptied, watch=watch, progress=progress)
+                _copy(cursor, statement, batches)
         cursor.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), greatest(max(id), 1)) FROM " + _TABLE, [_TABLE])
     progress.phase("analyze")
     with connection.cursor() as cursor:
@@ -123,8 +139,7 @@ def load_users(
 def await_replicas(watch: LagWatch, *, timeout_seconds: float) -> list[str]:
     """Wait until every replica that answers has replayed all of it; return those that have not in time."""
     with connections[PRIMARY_ALIAS].cursor() as cursor:
-        cursor.execute("SELECT pg_current_wal_insert_lsn()::text")
-        target = Lsn.parse(cursor.fetchone()[0])
+        target = _insert_lsn(cursor)
     deadline = time.monotonic() + timeout_seconds
     while behind := _behind(target):
         if time.monotonic() > deadline:
@@ -135,15 +150,16 @@ def await_replicas(watch: LagWatch, *, timeout_seconds: float) -> list[str]:
 
 
 def _behind(target: Lsn) -> list[str]:
+    return [node.alias for node in _answering_replicas() if node.status and node.status.lsn < target]
+
+
+def _lags_behind(written: Lsn) -> list[int]:
+    return [node.status.lsn.bytes_behind(written) for node in _answering_replicas() if node.status]
+
+
+def _answering_replicas() -> list[Node]:
     topology = health.topology()
-    return [
-        node.alias
-        for node in topology.nodes.values()
-        if node.status is not None
-        and node.alias != topology.primary
-        and node.lag_bytes is not None
-        and node.status.lsn < target
-    ]
+    return [node for node in topology.nodes.values() if node.alias != topology.primary and node.lag_bytes is not None]
 
 
 def _first_free_id(cursor: Any) -> int:
@@ -191,29 +207,51 @@ def _without_indexes(connection: Any, progress: Progress) -> Any:
             editor.add_index(User, index)
 
 
-def _copy(
-    cursor: Any,
-    batches: Iterable[Batch],
-    exporting: IO[str] | None,
-    *,
-    freeze: bool,
-    watch: LagWatch,
-    progress: Progress,
-) -> None:
-    statement = sql.SQL("COPY {} ({}) FROM STDIN {}").format(
+def _copy_statement(*, freeze: bool) -> sql.Composed:
+    return sql.SQL("COPY {} ({}) FROM STDIN {}").format(
         sql.Identifier(_TABLE),
         sql.SQL(", ").join(map(sql.Identifier, COLUMNS)),
         sql.SQL("(FREEZE)" if freeze else ""),
     )
-    progress.phase("copy")
+
+
+def _told(
+    batches: Iterable[Batch], exporting: IO[str] | None, watch: LagWatch, progress: Progress
+) -> Iterator[tuple[str, int]]:
+    """Text and rows of each batch; once it is loaded, it is exported, shown, and the lag looked at."""
+    for batch in batches:
+        yield batch.copy_text, len(batch.emails)
+        if exporting is not None:
+            exporting.writelines(f"{batch.first_id + index},{email}\n" for index, email in enumerate(batch.emails))
+        progress.rows(len(batch.emails))
+        watch.look()
+
+
+def _copy(cursor: Any, statement: sql.Composed, batches: Iterable[tuple[str, int]]) -> None:
+    """All in one COPY, as fast as it goes."""
     with cursor.copy(statement) as copy:
-        for batch in batches:
-            copy.write(batch.copy_text)
-            if exporting is not None:
-                exporting.writelines(f"{batch.first_id + index},{email}\n" for index, email in enumerate(batch.emails))
-            progress.rows(len(batch.emails))
-            watch.look()
-            watch.hold()
+        for text, _ in batches:
+            copy.write(text)
+
+
+def _copy_within_limit(
+    cursor: Any, statement: sql.Composed, batches: Iterable[tuple[str, int]], watch: LagWatch
+) -> None:
+    """A few rows in each COPY: what has ended is written, while one under way may have megabytes still to come."""
+    written, largest_bytes = _insert_lsn(cursor), 0
+    for text, _ in batches:
+        lines = text.splitlines(keepends=True)
+        for start in range(0, len(lines), _LIMITED_ROWS):
+            with cursor.copy(statement) as copy:
+                copy.write("".join(lines[start : start + _LIMITED_ROWS]))
+            before, written = written, _insert_lsn(cursor)
+            largest_bytes = max(largest_bytes, before.bytes_behind(written))
+            watch.hold(written, largest_bytes)
+
+
+def _insert_lsn(cursor: Any) -> Lsn:
+    cursor.execute("SELECT pg_current_wal_insert_lsn()::text")
+    return Lsn.parse(cursor.fetchone()[0])
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from management.credentials import read_env_file
 from management.errors import Incomplete, Refused
 from management.exit_codes import ExitCode
 from management.output import as_json, show_bytes
-from management.seeding.load import LagWatch, await_replicas, count_users, has_users, load_users
+from management.seeding.load import LAG_LIMIT_MIN_BYTES, LagWatch, await_replicas, count_users, has_users, load_users
 from management.seeding.people import generate_people
 from management.state import StateDirectory
 
@@ -41,6 +41,8 @@ class SeedSummary:
     last_id: int
     seconds: float
     seconds_waiting_for_replicas: float
+    seconds_catching_up: float
+    """Of these, at the end."""
     peak_memory_bytes: int
     highest_lag_bytes: dict[str, int]
     export: str | None
@@ -63,7 +65,10 @@ class Command(ClusterCommand):
         )
         parser.add_argument("--export", type=Path, metavar="FILE", help="write id,email lines for load tools")
         parser.add_argument(
-            "--max-lag-bytes", type=int, metavar="N", help="wait while a replica that answers is further behind"
+            "--max-lag-bytes",
+            type=int,
+            metavar="N",
+            help=f"no replica that answers gets further behind; slower, at least {LAG_LIMIT_MIN_BYTES}",
         )
         parser.add_argument("--no-input", action="store_true", help="do not ask before --replace")
         parser.add_argument(
@@ -115,6 +120,7 @@ class Command(ClusterCommand):
                 last_id=first_id + count - 1,
                 seconds=round(ended_at - started_at, 2),
                 seconds_waiting_for_replicas=round(ended_at - catching_up_at + watch.waited_seconds, 2),
+                seconds_catching_up=round(ended_at - catching_up_at, 2),
                 peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB,
                 highest_lag_bytes=watch.highest_bytes,
                 export=str(options["export"]) if options["export"] else None,
@@ -131,8 +137,11 @@ class Command(ClusterCommand):
     def _check(self, options: dict[str, Any]) -> None:
         if not 1 <= options["count"] <= COUNT_MAX:
             raise Refused(f"--count {options['count']} is not between 1 and {COUNT_MAX}.")
-        if options["max_lag_bytes"] is not None and options["max_lag_bytes"] < 1:
-            raise Refused(f"--max-lag-bytes {options['max_lag_bytes']} is not a positive number of bytes.")
+        if options["max_lag_bytes"] is not None and options["max_lag_bytes"] < LAG_LIMIT_MIN_BYTES:
+            raise Refused(
+                f"--max-lag-bytes {options['max_lag_bytes']} is less than {LAG_LIMIT_MIN_BYTES}: "
+                "a limit so small cannot be kept."
+            )
         if options["export"]:
             options["export"] = export = options["export"].resolve()
             if (export.exists() and not export.is_file()) or not os.access(export.parent, os.W_OK):

@@ -1,0 +1,150 @@
+"""Which experiments a run consists of, and on which system each is made. From the options to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from management.connection import connect
+from management.credentials import operator_credentials
+from management.errors import Refused, Unknown
+from management.experiments.chapter import Chapter
+from management.experiments.cpu_limit import require_cpu_limits
+from management.experiments.failover import FailoverOptions, run_failover
+from management.experiments.lag import run_lag
+from management.experiments.load import Generator
+from management.experiments.read import ReadOptions, run_read
+from management.experiments.report import Report, circumstances
+from management.experiments.scaling import run_scaling
+from management.experiments.subject import Subject, embedded, running
+from management.state import StateDirectory
+from management.talk import Say
+
+ALL_REPLICAS: Final = 3
+"""Of the system on which `all` compares numbers of replicas."""
+
+
+class Name(StrEnum):
+    """The experiments."""
+
+    READ = "read"
+    LAG = "lag"
+    KILL_PRIMARY = "kill-primary"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What is wanted."""
+
+    name: Name
+    is_running: bool
+    """On the system of the state directory, not on one made for it."""
+    replicas: int
+    users: int
+    """People that are seeded where there are none, and by the experiment on lag."""
+    read: ReadOptions
+    failover: FailoverOptions
+    node_cpu_percent: float | None
+    """None: nodes are not limited; `all` then leaves the comparison out."""
+    max_lag_bytes: int | None
+
+
+Experiment = Callable[[Subject, Path], Chapter]
+System = Callable[[], AbstractContextManager[Subject]]
+
+
+def run_experiments(
+    options: RunOptions, generator: Generator, state: StateDirectory, folder: Path, *, command: str, say: Say
+) -> Report:
+    """Make them one after the other, each system as long as it is needed. Blocks for minutes.
+
+    Raises:
+        Refused: The machine does not allow what is asked, or the running system is not in order.
+        Incomplete: The primary of a running system was killed and a later step failed.
+    """
+    left_out: list[str] = []
+    chapters: list[Chapter] = []
+    versions: set[str] = set()
+    for system, experiments in _programme(options, state, left_out, say):
+        with system() as subject:
+            versions.add(_postgresql_version(subject))
+            chapters += [experiment(subject, folder) for experiment in experiments]
+    return Report(
+        circumstances(
+            command=command,
+            load_tool=generator.tool,
+            postgresql=" and ".join(sorted(versions)),
+            is_embedded=not options.is_running,
+        ),
+        tuple(chapters),
+        tuple(left_out),
+    )
+
+
+def _programme(
+    options: RunOptions, state: StateDirectory, left_out: list[str], say: Say
+) -> list[tuple[System, list[Experiment]]]:
+    """What is made on which system, in order."""
+    lag = partial(run_lag, count=options.users, max_lag_bytes=options.max_lag_bytes)
+    read = _seeded(options, partial(_read, options))
+    scaling = _seeded(options, partial(_scaling, options))
+    failover = _seeded(options, lambda subject, folder: run_failover(subject, options.failover, folder))
+
+    def system(replicas: int = options.replicas) -> AbstractContextManager[Subject]:
+        return running(state, say=say) if options.is_running else embedded(replicas, say=say)
+
+    match options.name:
+        case Name.READ:
+            return [(system, [read if options.node_cpu_percent is None else scaling])]
+        case Name.LAG:
+            return [(system, [lag])]
+        case Name.KILL_PRIMARY:
+            return [(system, [failover])]
+    programme: list[tuple[System, list[Experiment]]] = [(system, [lag, read, failover])]
+    if options.node_cpu_percent is None:
+        left_out.append("throughput against the number of replicas: give --node-cpu.")
+    else:
+        try:
+            require_cpu_limits()
+        except Refused as error:
+            left_out.append(f"throughput against the number of replicas: {error}")
+        else:
+            programme.append((partial(system, ALL_REPLICAS), [scaling]))
+    return programme
+
+
+def _read(options: RunOptions, subject: Subject, folder: Path) -> Chapter:
+    return run_read(subject, options.read, folder)
+
+
+def _scaling(options: RunOptions, subject: Subject, folder: Path) -> Chapter:
+    assert options.node_cpu_percent is not None  # noqa: S101 - else it is not in the programme
+    return run_scaling(subject, options.read, folder, percent=options.node_cpu_percent)
+
+
+def _seeded(options: RunOptions, experiment: Experiment) -> Experiment:
+    """The experiment, with people there to be asked for."""
+
+    def on_people(subject: Subject, folder: Path) -> Chapter:
+        if not subject.has_users():
+            subject.say(f"seeding {options.users} people")
+            subject.manage("seed_users", f"--count={options.users}", "--if-empty", "--format=json")
+        return experiment(subject, folder)
+
+    return on_people
+
+
+def _postgresql_version(subject: Subject) -> str:
+    node = subject.record.node(subject.primary())
+    with connect(node, operator_credentials(subject.state).superuser) as connection:
+        row = connection.execute("SELECT current_setting('server_version')").fetchone()
+    if row is None:
+        raise Unknown(f"{node.name} does not say which PostgreSQL it is.")
+    # Debian adds its package's name.
+    return str(row[0]).split(" ", maxsplit=1)[0]
