@@ -63,10 +63,8 @@ def run_lag(subject: Subject, folder: Path, *, count: int, max_lag_bytes: int | 
 
 def _seed(subject: Subject, folder: Path, *, count: int, limit_bytes: int | None, name: str) -> Seeding:
     limit = [] if limit_bytes is None else [f"--max-lag-bytes={limit_bytes}"]
-    # A system of its own is empty at first and its people are replaced; to others' people these are added.
-    mode = "--append" if subject.keeps_users else "--replace"
     with sampling(subject.watched(), SAMPLE_SECONDS) as sampler:
-        summary = subject.manage("seed_users", f"--count={count}", mode, "--no-input", "--format=json", *limit)
+        summary = subject.seed(count, *limit)
         ended_after = len(sampler.sampled().nodes)
         sampler.watch_on(AFTER_SECONDS)
     sampled = sampler.sampled()

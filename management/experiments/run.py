@@ -132,9 +132,9 @@ def _seeded(options: RunOptions, experiment: Experiment) -> Experiment:
     """The experiment, with people there to be asked for."""
 
     def on_people(subject: Subject, folder: Path) -> Chapter:
-        if not subject.has_users():
+        if not subject.has_people():
             subject.say(f"seeding {options.users} people")
-            subject.manage("seed_users", f"--count={options.users}", "--if-empty", "--format=json")
+            subject.seed(options.users)
         return experiment(subject, folder)
 
     return on_people

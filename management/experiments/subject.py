@@ -30,6 +30,8 @@ from management.talk import Say
 
 USERS_MAX: Final = 100_000
 """People that a load asks for. More would only be a longer file."""
+_IS_SEEDED: Final = "email LIKE '%.' || id || '@example.com'"
+"""Only their password is known. `management.seeding` puts the id into the e-mail."""
 _LOAD_TEST: Final = {"HIGHLOAD_THROTTLING": "false"}
 """All requests of a load come from one address."""
 
@@ -141,11 +143,16 @@ class Subject:
         parameters = conninfo(self.record.node(node), login, dbname=application["HIGHLOAD_DB_NAME"])
         return psycopg.connect(**parameters, autocommit=True)
 
-    def has_users(self) -> bool:
-        """Whether anybody is there to be asked for."""
+    def has_people(self) -> bool:
+        """Whether there are seeded people to ask for."""
         with self.database(self.primary()) as connection:
-            row = connection.execute("SELECT EXISTS (SELECT FROM users)").fetchone()
+            row = connection.execute(f"SELECT EXISTS (SELECT FROM users WHERE {_IS_SEEDED})").fetchone()
         return bool(row and row[0])
+
+    def seed(self, count: int, *options: str) -> dict[str, Any]:
+        """Seed people: added to those who must be kept, in place of all others. What `seed_users` says."""
+        mode = "--append" if self.keeps_users else "--replace"
+        return self.manage("seed_users", f"--count={count}", mode, "--no-input", "--format=json", *options)
 
     def export_users(self, file: Path) -> int:
         """Write seeded people in random order as `id,email` lines, at most USERS_MAX; how many.
@@ -153,11 +160,9 @@ class Subject:
         Raises:
             Refused: There are none.
         """
-        # Seeded people have their id in the e-mail; only their password is known.
         with self.database(self.primary()) as connection:
             rows = connection.execute(
-                "SELECT id, email FROM users WHERE email LIKE '%%.' || id || '@example.com' ORDER BY random() LIMIT %s",
-                [USERS_MAX],
+                f"SELECT id, email FROM users WHERE {_IS_SEEDED} ORDER BY random() LIMIT {USERS_MAX}"
             ).fetchall()
         if not rows:
             raise Refused("There are no seeded people to ask for. Run `manage.py seed_users` first.")
