@@ -105,6 +105,8 @@ def _choose(scope: Scope, topology: Topology, conf: RoutingSettings) -> Choice:
     lsn = _position_to_show(demanded, topology, scope)
     if lsn is None:
         return _from_primary(scope, topology, conf, reason=Reason.BEHIND)
+    # Those who move come at multiples of _MOVE_ONE_IN: by such a turn all would move to the same replica.
+    turn += turn // _MOVE_ONE_IN
     scope.requirement = Requirement(lsn)
     if choice := choose_replica(topology, good, lsn=lsn, turn=turn):
         return choice

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,8 @@ class Round:
     samples: tuple[Sample, ...]
     """Without the warm-up."""
     sampled: Sampled
+    decisions: dict[tuple[str, str], int]
+    """Of the router, by node and reason, since the web server started."""
 
     @property
     def summary(self) -> Summary:
@@ -82,7 +85,7 @@ def run_round(subject: Subject, options: ReadOptions, profile: Profile, users: P
         Load(options.generator, Plan.READ, properties, results).wait(options.seconds + WARM_UP_SECONDS)
     sampler.sampled().write(results.with_suffix(".nodes.csv"))
     samples = after_warm_up(read_results(results), WARM_UP_SECONDS)
-    return Round(profile, tuple(samples), sampler.sampled())
+    return Round(profile, tuple(samples), sampler.sampled(), subject.decisions())
 
 
 def run_read(subject: Subject, options: ReadOptions, folder: Path) -> Chapter:
@@ -157,7 +160,7 @@ def compare(rounds: Sequence[Round], primary: str, setting: str, folder: Path) -
             f"times the first, its p95 {slower:.3f} times.",
         ),
         findings=findings,
-        tables=(_by_profile(of), _by_label(of), _by_node(of, names)),
+        tables=(_by_profile(of), _by_label(of), _by_node(of, names), _by_reason(replicated)),
         plots=plots,
     )
 
@@ -222,6 +225,14 @@ def _by_node(of: dict[Profile, list[Round]], names: Sequence[str]) -> Table:
             rows.append((name, SHOWN[profile], f"{queries:.0f}", f"{tuples:.0f}", f"{busy:.2f}"))
     headings = ("node", "profile", "application queries", "tuples read", "processors busy")
     return Table("Each node, all rounds", headings, tuple(rows))
+
+
+def _by_reason(rounds: Sequence[Round]) -> Table:
+    counts: Counter[tuple[str, str]] = Counter()
+    for each in rounds:
+        counts.update(each.decisions)
+    rows = [(node, reason, str(count)) for (node, reason), count in sorted(counts.items())]
+    return Table("Where reads went and why, replication, warm-up included", ("node", "reason", "queries"), tuple(rows))
 
 
 def _draw_transactions(folder: Path, of: dict[Profile, list[Round]]) -> Path:

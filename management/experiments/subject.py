@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+from prometheus_client.parser import text_string_to_metric_families
 
 from management.connection import conninfo
 from management.credentials import Login, monitor_login, operator_credentials, read_env_file, write_private
@@ -142,6 +144,17 @@ class Subject:
         login = Login(application["HIGHLOAD_DB_USER"], application["HIGHLOAD_DB_PASSWORD"])
         parameters = conninfo(self.record.node(node), login, dbname=application["HIGHLOAD_DB_NAME"])
         return psycopg.connect(**parameters, autocommit=True)
+
+    def decisions(self) -> dict[tuple[str, str], int]:
+        """How many routing decisions the running web server has made, by node and reason."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        return {
+            (sample.labels["alias"], sample.labels["reason"]): int(sample.value)
+            for family in families
+            for sample in family.samples
+            if sample.name == "routers_decisions_total"
+        }
 
     def has_people(self) -> bool:
         """Whether there are seeded people to ask for."""

@@ -1,6 +1,7 @@
 """Falling back to the primary within its budget, and what the answer says, on real replicas that are held back."""
 
 import time
+from collections import Counter
 
 import pytest
 from django.test import Client
@@ -9,6 +10,7 @@ from conftest import ALIASES
 from management.processes import wait_until
 from routers import health, placement
 from routers.errors import PrimaryOverloaded
+from routers.lsn import Lsn
 from routers.request_state import Truth, scope
 from routers.router import PrimaryReplicaRouter
 from routers.selection import Reason
@@ -65,6 +67,27 @@ class TestBudget:
             opened.may_be_stale = True
             assert router.db_for_read(User) in {"pg2", "pg3"}
             assert (opened.reason, opened.truth) == (Reason.OVER_BUDGET, Truth.STALE)
+
+
+class TestMoving:
+    def test_clients_move_to_every_replica_alike(self):
+        """Those that left a replica while it was away must come back to it, and not all to the same one."""
+        assert wait_until(all_have_replayed_the_same, timeout_seconds=10)
+        topology = health.topology()
+        token = Token(topology.system_identifier, topology.timeline, Lsn(1), "pg3")
+        moved_to = Counter()
+        for _ in range(40 * placement._MOVE_ONE_IN):
+            with scope(token=token) as opened:
+                alias = PrimaryReplicaRouter().db_for_read(User)
+                moved_to[alias] += opened.reason is Reason.CAUGHT_UP
+        # 20 each, less those that WAL from elsewhere made wait.
+        assert min(moved_to["pg2"], moved_to["pg3"]) >= 15, moved_to
+
+
+def all_have_replayed_the_same() -> bool:
+    health.monitor().refresh()
+    nodes = health.topology().nodes.values()
+    return len(health.topology().good_replicas) == 2 and len({node.status.lsn for node in nodes if node.status}) == 1
 
 
 class TestObserve:
