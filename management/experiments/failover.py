@@ -118,11 +118,12 @@ def run_failover(subject: Subject, options: FailoverOptions, folder: Path) -> Ch
     with sampling(subject.watched(), SAMPLE_SECONDS) as sampler:
         load = Load(options.generator, Plan.FAILOVER, properties, results)
         try:
+            load.await_begin()
             began_at = note(f"load begins: {options.writers} writers, {options.readers} readers")
-            sampler.watch_on(options.seconds / 2)
+            load.run_on(options.seconds / 2)
             killed_at = note(f"kill -9 of {primary}")
             subject.local(primary).kill()
-            sampler.watch_on(options.promote_after_seconds)
+            load.run_on(options.promote_after_seconds)
             promotion_began_at = note("promote_replica begins")
             new_primary, rejoined_by = _replace(subject, primary, note)
             load.wait(options.seconds)
@@ -218,7 +219,7 @@ def describe_failover(done: Failover, options: FailoverOptions, folder: Path) ->
             f"For {gap_ended_at - gap_began_at:.2f} s no registration was acknowledged; the first one came "
             f"{after_promotion:.2f} s after `promote_replica` was started, its start included.",
             f"{done.old_primary} came back as a replica by {done.rejoined_by}; "
-            f"{' and '.join(done.streaming) or 'nobody'} streams from {done.new_primary}.",
+            f"{done.new_primary} is followed by {' and '.join(done.streaming) or 'nobody'}.",
         ),
         findings=findings,
         tables=(_by_label(done), _timeline(done, gap_ended_at)),

@@ -5,6 +5,7 @@ Both are programs of their own with the same properties, the same mix and the sa
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from typing import Final
 
 from management.credentials import write_private
 from management.errors import OperationError, Refused
+from management.processes import wait_until
 from management.state import PROJECT_DIR
 
 PLANS: Final = PROJECT_DIR / "jmeter"
@@ -106,6 +108,21 @@ class Load:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def await_begin(self) -> None:
+        """Block until the load tool has started and its requests begin.
+
+        Raises:
+            OperationError: It does not.
+        """
+        # Both make the result file just before their first request.
+        if not wait_until(lambda: self._results.exists() or not self.is_running(), timeout_seconds=_GRACE_SECONDS):
+            raise OperationError(f"The load did not begin within {_GRACE_SECONDS:.0f} s; see {self._log}")
+
+    def run_on(self, seconds: float) -> None:
+        """Block while it goes on for so long, or until it ends."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
 
     def is_running(self) -> bool:
         """Whether it is still at it."""

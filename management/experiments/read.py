@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,7 +17,6 @@ from management.experiments.plots import draw_bars, draw_distribution, draw_line
 from management.experiments.results import (
     Sample,
     Summary,
-    after_warm_up,
     per_second,
     read_results,
     summarise,
@@ -72,19 +73,44 @@ class Round:
         return increase([sample.cpu_seconds for sample in taken]) / (taken[-1].at - taken[0].at)
 
 
-def run_round(subject: Subject, options: ReadOptions, profile: Profile, users: Path, name: str) -> Round:
-    """Load the web server that runs, and note what the nodes do."""
+def run_round(
+    subject: Subject,
+    options: ReadOptions,
+    profile: Profile,
+    users: Path,
+    name: str,
+    *,
+    under: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Round:
+    """Load the web server that runs, and note what the nodes do.
+
+    Args:
+        subject: The system, whose web server runs with `profile`.
+        options: How the load is made.
+        profile: What the round is counted as.
+        users: The people that are asked for.
+        name: Of the files with the results, beside `users`.
+        under: What the nodes are put under once the warm-up is over.
+    """
     results = users.parent / f"{name}.jtl"
+    lasts_seconds = options.seconds + WARM_UP_SECONDS
     properties = subject.properties(users) | {
         "threads": str(options.threads),
         "rampUp": "1",
-        "duration": f"{options.seconds + WARM_UP_SECONDS:.0f}",
+        "duration": f"{lasts_seconds:.0f}",
         **{f"mix.{kind}": str(percent) for kind, percent in options.mix.items()},
     }
-    with sampling(subject.watched(), SAMPLE_SECONDS) as sampler:
-        Load(options.generator, Plan.READ, properties, results).wait(options.seconds + WARM_UP_SECONDS)
+    load = Load(options.generator, Plan.READ, properties, results)
+    try:
+        load.await_begin()
+        load.run_on(WARM_UP_SECONDS)
+        with under(), sampling(subject.watched(), SAMPLE_SECONDS) as sampler:
+            counted_from = time.time()
+            load.wait(lasts_seconds)
+    finally:
+        load.stop()
     sampler.sampled().write(results.with_suffix(".nodes.csv"))
-    samples = after_warm_up(read_results(results), WARM_UP_SECONDS)
+    samples = [sample for sample in read_results(results) if sample.started_at >= counted_from]
     return Round(profile, tuple(samples), sampler.sampled(), subject.decisions())
 
 

@@ -107,12 +107,6 @@ def _sample(row: dict[str, str]) -> Sample:
     )
 
 
-def after_warm_up(samples: Sequence[Sample], seconds: float) -> list[Sample]:
-    """Those that began later: first come empty caches, new connections and a cold load tool."""
-    began_at = samples[0].started_at + seconds
-    return [sample for sample in samples if sample.started_at >= began_at]
-
-
 def summarise(samples: Sequence[Sample]) -> Summary:
     """Of at least one sample.
 

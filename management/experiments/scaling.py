@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,13 @@ AT_LEAST: Final = {2: 1.8, 3: 2.6}
 """How many times the throughput of the primary alone so many replicas must reach."""
 WORKERS: Final = 24
 """Web server processes, and clients as many: enough that no node is ever without a query to work on."""
+_PATIENT: Final = {
+    "HIGHLOAD_WEB_WORKERS": str(WORKERS),
+    # So many probers must not use up what little a node is given, nor take one that is slow on purpose for dead.
+    "HIGHLOAD_PROBE_INTERVAL_SECONDS": "2",
+    "HIGHLOAD_PROBE_TIMEOUT_SECONDS": "10",
+    "HIGHLOAD_MAX_LAG_SECONDS": "60",
+}
 
 
 def run_scaling(subject: Subject, options: ReadOptions, folder: Path, *, percent: float) -> Chapter:
@@ -47,11 +55,11 @@ def run_scaling(subject: Subject, options: ReadOptions, folder: Path, *, percent
     for number in range(options.rounds):
         for count in rounds if number % 2 == 0 else reversed(rounds):
             profile = Profile.REPLICATION if count else Profile.MASTER_ONLY
-            subject.serve(profile, nodes=[primary, *replicas[:count]], workers=WORKERS)
-            with cpu_limited(nodes, percent):
-                rounds[count].append(
-                    run_round(subject, crowded, profile, users, f"scaling-{count}-replicas-{number + 1}")
-                )
+            subject.serve(profile, nodes=[primary, *replicas[:count]], variables=_PATIENT)
+            name = f"scaling-{count}-replicas-{number + 1}"
+            # After the warm-up, because a new connection costs more than many queries.
+            limit = partial(cpu_limited, nodes, percent)
+            rounds[count].append(run_round(subject, crowded, profile, users, name, under=limit))
             subject.say(
                 f"scaling, {count} replicas, round {number + 1} of {options.rounds}: "
                 f"{rounds[count][-1].summary.per_second:.0f} requests/s"

@@ -25,7 +25,7 @@ from management.experiments.sampling import Watched
 from management.local_node import LocalNode
 from management.ports import free_ports
 from management.record import ClusterRecord, require_record
-from management.server import ServerOptions, configuration_digest, ensure_server, running_server
+from management.server import NO_VARIABLES, ServerOptions, configuration_digest, ensure_server, running_server
 from management.state import PROJECT_DIR, VARIABLE, StateDirectory
 from management.survey import take_survey
 from management.talk import Say
@@ -101,21 +101,19 @@ class Subject:
             text=True,
         )
 
-    def serve(self, profile: str, *, nodes: Sequence[str] | None = None, workers: int | None = None) -> None:
-        """Let the web server run with this profile and without limits for load tests; started anew if it must be.
+    def serve(
+        self, profile: str, *, nodes: Sequence[str] | None = None, variables: Mapping[str, str] = NO_VARIABLES
+    ) -> None:
+        """Let the web server run with this profile and without throttles; started anew if it must be.
 
         Args:
             profile: Of the router.
             nodes: Those that the application shall know. None: all.
-            workers: Processes. None: as by default.
+            variables: Other settings, by the names of their environment variables.
         """
-        variables = dict(_LOAD_TEST)
-        if nodes is not None:
-            addresses = (self.record.node(name) for name in nodes)
-            variables["HIGHLOAD_NODES"] = ",".join(f"{node.name}={node.host}:{node.port}" for node in addresses)
-        if workers is not None:
-            variables["HIGHLOAD_WEB_WORKERS"] = str(workers)
-        self._serve(profile, variables)
+        known = (self.record.node(name) for name in nodes or ())
+        addresses = ",".join(f"{node.name}={node.host}:{node.port}" for node in known)
+        self._serve(profile, {**_LOAD_TEST, **variables, **({"HIGHLOAD_NODES": addresses} if addresses else {})})
 
     def serve_as_before(self, profile: str) -> None:
         """Let it run as deploy/start-all starts it."""

@@ -75,7 +75,7 @@ class TestMoving:
         assert wait_until(all_have_replayed_the_same, timeout_seconds=10)
         topology = health.topology()
         token = Token(topology.system_identifier, topology.timeline, Lsn(1), "pg3")
-        moved_to = Counter()
+        moved_to: Counter[str] = Counter()
         for _ in range(40 * placement._MOVE_ONE_IN):
             with scope(token=token) as opened:
                 alias = PrimaryReplicaRouter().db_for_read(User)

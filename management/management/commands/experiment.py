@@ -27,7 +27,7 @@ KINDS: Final = ("login", "profile", "search")
 MIX: Final = "login=5,profile=65,search=30"
 ROUND_SECONDS: Final = 20.0
 FAILOVER_SECONDS: Final = 120.0
-ALL_NODE_CPU_PERCENT: Final = 20.0
+ALL_NODE_CPU_PERCENT: Final = 3.0
 ALL_MAX_LAG_BYTES: Final = 16 * 1024 * 1024
 """What `all` uses where nothing is given."""
 
