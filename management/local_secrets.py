@@ -20,6 +20,12 @@ from management.state import StateDirectory
 
 DATABASE: Final = "highload"
 APPLICATION: Final = "highload"
+OF_ONE_CLUSTER: Final = frozenset(
+    {f"HIGHLOAD_{role}_{part}" for role in ("OPERATOR", "REPLICATOR", "DB", "MONITOR") for part in ("USER", "PASSWORD")}
+    | {f"HIGHLOAD_{name}" for name in ("SEED_PASSWORD", "ADMIN_EMAIL", "ADMIN_PASSWORD", "SECRET_KEY", "DB_NAME")}
+    | {f"HIGHLOAD_{name}" for name in ("MONITOR_DB_NAME", "NODES", "SYSTEM_IDENTIFIER", "HISTORY_FILE")}
+)
+"""Variables that say which cluster is meant, or let one in. Django's settings put a file's into the environment."""
 
 
 def ensure_secrets(record: ClusterRecord, state: StateDirectory) -> None:

@@ -12,11 +12,13 @@ import psutil
 
 from management.errors import Refused
 from management.local_node import LocalNode
+from management.processes import wait_until
 
 PERIOD_MICROSECONDS: Final = 20_000
 """Short, so that a node that has used up its share stands still for milliseconds only."""
 QUOTA_MIN_MICROSECONDS: Final = 1_000
 """Linux, Documentation/scheduler/sched-bwc.rst: the smallest quota."""
+_REMOVAL_SECONDS: Final = 5.0
 _ROOT: Final = Path("/sys/fs/cgroup")
 _V1: Final = _ROOT / "cpu"
 
@@ -96,12 +98,21 @@ def _write_limit(group: Path, percent: float) -> None:
 
 
 def _remove(group: Path) -> None:
-    """Its processes go back to where they came from."""
-    with contextlib.suppress(OSError):
+    """Free its processes and delete it; one that is just starting may need another look."""
+    wait_until(lambda: _is_removed(group), timeout_seconds=_REMOVAL_SECONDS)
+
+
+def _is_removed(group: Path) -> bool:
+    try:
         for pid in (group / "cgroup.procs").read_text().split():
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(ProcessLookupError):
                 (_root() / "cgroup.procs").write_text(pid)
         group.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _is_v1() -> bool:

@@ -159,10 +159,11 @@ class Load:
 def _escaped(value: str) -> str:
     r"""A value in a file of Java properties.
 
-    >>> _escaped("a\\b"), _escaped("ж")
-    ('a\\\\b', '\\u0436')
+    >>> print(_escaped("a b"), _escaped("ж"))
+    a\u0020b \u0436
     """
+    # Java drops spaces before a value.
     return "".join(
-        "\\\\" if character == "\\" else character if character.isascii() else f"\\u{ord(character):04x}"
+        character if character.isascii() and character not in " \\" else f"\\u{ord(character):04x}"
         for character in value
     )

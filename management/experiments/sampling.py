@@ -24,7 +24,7 @@ from management.credentials import Login
 from management.local_node import LocalNode
 from management.record import RecordedNode
 
-ANSWER_SECONDS: Final = 1.0
+ANSWER_SECONDS: Final = 4.0
 """A node that takes longer is noted as silent."""
 # Statistics of the application's database and role only: probers and this sampler use another database.
 _SQL: Final = """

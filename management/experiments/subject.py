@@ -23,6 +23,7 @@ from management.credentials import Login, monitor_login, operator_credentials, r
 from management.errors import OperationError, Refused
 from management.experiments.sampling import Watched
 from management.local_node import LocalNode
+from management.local_secrets import OF_ONE_CLUSTER
 from management.ports import free_ports
 from management.record import ClusterRecord, require_record
 from management.server import NO_VARIABLES, ServerOptions, configuration_digest, ensure_server, running_server
@@ -198,9 +199,12 @@ class Subject:
 def embedded(replicas: int, *, say: Say) -> Iterator[Subject]:
     """A system of its own, without users, in a temporary directory; destroyed at the end.
 
+    This process, and those that it starts, forget meanwhile which cluster their environment names.
+
     Raises:
         OperationError: It cannot be started.
     """
+    kept = {name: os.environ.pop(name) for name in OF_ONE_CLUSTER if name in os.environ}
     root = Path(tempfile.mkdtemp(prefix="highload-experiment-"))
     # Open for passing through: the nodes may run as another user.
     root.chmod(0o711)
@@ -217,6 +221,7 @@ def embedded(replicas: int, *, say: Say) -> Iterator[Subject]:
     finally:
         _script("stop_all", f"--state={root}", "--destroy", "--no-input")
         shutil.rmtree(root, ignore_errors=True)
+        os.environ.update(kept)
 
 
 @contextlib.contextmanager

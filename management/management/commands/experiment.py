@@ -25,8 +25,6 @@ from management.state import StateDirectory
 
 KINDS: Final = ("login", "profile", "search")
 MIX: Final = "login=5,profile=65,search=30"
-ROUND_SECONDS: Final = 20.0
-FAILOVER_SECONDS: Final = 120.0
 ALL_NODE_CPU_PERCENT: Final = 3.0
 ALL_MAX_LAG_BYTES: Final = 16 * 1024 * 1024
 """What `all` uses where nothing is given."""
@@ -126,10 +124,10 @@ class Command(ClusterCommand):
             "--rounds", type=at_least_one, default=5, metavar="N", help="read: of each kind (default: 5)"
         )
         parser.add_argument(
-            "--seconds",
-            type=positive_seconds,
-            metavar="S",
-            help=f"of a round of read (default: {ROUND_SECONDS:g}); of kill-primary (default: {FAILOVER_SECONDS:g})",
+            "--round-seconds", type=positive_seconds, default=20.0, metavar="S", help="read: of a round (default: 20)"
+        )
+        parser.add_argument(
+            "--seconds", type=positive_seconds, default=120.0, metavar="S", help="kill-primary: of load (default: 120)"
         )
         parser.add_argument(
             "--threads", type=at_least_one, default=8, metavar="N", help="read: clients at once (default: 8)"
@@ -191,13 +189,13 @@ def _wanted(options: dict[str, Any]) -> RunOptions:
         read=ReadOptions(
             generator,
             rounds=options["rounds"],
-            seconds=ROUND_SECONDS if is_all else options["seconds"] or ROUND_SECONDS,
+            seconds=options["round_seconds"],
             threads=options["threads"],
             mix=options["mix"],
         ),
         failover=FailoverOptions(
             generator,
-            seconds=options["seconds"] or FAILOVER_SECONDS,
+            seconds=options["seconds"],
             writers=4,
             readers=4,
             promote_after_seconds=options["promote_after"],
