@@ -71,3 +71,10 @@ def make_system() -> Iterator[Callable[..., System]]:
     """Systems to break: `make_system("--sync=quorum", variables={…})`."""
     with ExitStack() as started:
         yield lambda *arguments, **options: started.enter_context(running_system(*arguments, **options))
+
+
+@pytest.fixture(scope="module")
+def shared_system() -> Iterator[System]:
+    """A system for the tests of a module that break nothing. They add people to it."""
+    with running_system() as system:
+        yield system

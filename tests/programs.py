@@ -31,6 +31,12 @@ def jmeter() -> Path:
     return program("jmeter", package="Apache JMeter 5.6: unpack it and set JMETER_HOME")
 
 
+def newman() -> Path:
+    """Postman's runner: the one that `.ci/programs` puts aside, or the one on the path."""
+    aside = PROJECT_DIR / ".programs" / "newman" / "node_modules" / ".bin" / "newman"
+    return aside if aside.is_file() else program("newman", package="npm install --global newman@6")
+
+
 def _missing(name: str, package: str) -> None:
     reason = f"{name} is not installed ({package})"
     if os.environ.get(REQUIRED_VARIABLE):

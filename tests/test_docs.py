@@ -58,7 +58,7 @@ class TestReference:
 
 @pytest.mark.parametrize(
     "page",
-    [PROJECT_DIR / "README.md", *sorted(DOCS.rglob("*.md"))],
+    [PROJECT_DIR / "README.md", PROJECT_DIR / "jmeter" / "README.md", *sorted(DOCS.rglob("*.md"))],
     ids=lambda page: str(page.relative_to(PROJECT_DIR)),
 )
 def test_every_link_leads_somewhere(page):
