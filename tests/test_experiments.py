@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import threading
-from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -19,20 +16,21 @@ from management.errors import Refused
 from management.experiments import failover
 from management.experiments.cpu_limit import cpu_limited, require_cpu_limits
 from management.experiments.load import Generator, Load, LoadTool, Plan, find_generator
+from management.experiments.people import asked_for
 from management.experiments.results import Sample, read_results, summarise
 from management.experiments.subject import Subject
 from tests.cluster import Outcome, temporary_state
 from tests.programs import jmeter, program
-from tests.system import System, running_system
+from tests.stub import Answer, stub
+from tests.system import System
 
 BUILT_IN = Generator(LoadTool.BUILT_IN)
 
 
 @pytest.fixture(scope="module")
-def system() -> Iterator[System]:
-    """One system for all: an experiment leaves it healthy."""
-    with running_system() as started:
-        yield started
+def system(shared_system: System) -> System:
+    """One for all: an experiment leaves it healthy."""
+    return shared_system
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +74,7 @@ class TestKillPrimary:
         assert {"failover-writes.png", "failover-lag.png"} <= names
         assert not [file.name for file in folder.iterdir() if system.password.encode() in file.read_bytes()]
         # A list of people's e-mails is of no use to a reader either.
-        assert "users.csv" not in names
+        assert not names & {"users.csv", "names.csv"}
 
     def test_notices_a_lost_write(self, failed_over, subject):
         _, folder = failed_over
@@ -227,46 +225,18 @@ class TestLoad:
         assert all(("@" in sample.email) == (sample.label == "register") for sample in samples)
 
     def test_the_built_in_driver_believes_no_wrong_body(self, subject, tmp_path):
-        with answering(b'{"userId": 0, "users": [{"firstName": "?", "lastName": "?"}]}') as port:
-            samples = run(BUILT_IN, Plan.READ, subject, tmp_path, port=str(port), threads="2", duration="1")
+        wrong = Answer(200, {"userId": 0, "users": [{"firstName": "?", "lastName": "?"}]})
+        with stub(lambda _: wrong) as server:
+            samples = run(BUILT_IN, Plan.READ, subject, tmp_path, port=str(server.port), threads="2", duration="1")
         assert {sample.label for sample in samples} == {"login", "profile", "search"}
         assert not [sample for sample in samples if sample.is_success]
 
 
 def run(generator: Generator, plan: Plan, subject: Subject, folder: Path, **properties: str) -> list[Sample]:
-    users = folder / "users.csv"
-    subject.export_users(users)
-    mix = {"mix.login": "40", "mix.profile": "30", "mix.search": "30"}
-    load = Load(generator, plan, {**subject.properties(users), "rampUp": "0", **mix, **properties}, folder / "load.jtl")
-    return read_results(load.wait(10))
-
-
-@contextmanager
-def answering(body: bytes) -> Iterator[int]:
-    """A server that says 200 and this, whatever it is asked; its port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_POST = do_GET
-
-        def log_message(self, *_: object) -> None:
-            """Be silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    mix = {"mix.login": "40", "mix.profile": "30", "mix.search": "30"} if plan is Plan.READ else {}
+    with asked_for(subject, folder) as asked:
+        given = {**asked.properties, "rampUp": "0", **mix, **properties}
+        return read_results(Load(generator, plan, given, folder / "load.jtl").wait(10))
 
 
 def require_control_groups() -> None:

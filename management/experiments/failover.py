@@ -12,6 +12,7 @@ from management.credentials import operator_credentials
 from management.errors import Incomplete, OperationError
 from management.experiments.chapter import Chapter, Finding, Plot, Table, show_figure
 from management.experiments.load import Generator, Load, LoadTool, Plan
+from management.experiments.people import asked_for
 from management.experiments.plots import draw_lines
 from management.experiments.read import SUMMARY_HEADINGS, show_summary
 from management.experiments.results import Sample, longest_gap, per_second, read_results, summarise
@@ -98,16 +99,10 @@ def run_failover(subject: Subject, options: FailoverOptions, folder: Path) -> Ch
     Raises:
         Incomplete: The primary was killed, and a later step failed.
     """
-    users, results = folder / "users.csv", folder / "failover.jtl"
-    subject.export_users(users)
+    results = folder / "failover.jtl"
     subject.serve(Profile.REPLICATION)
     primary = subject.primary()
-    properties = subject.properties(users) | {
-        "writers": str(options.writers),
-        "readers": str(options.readers),
-        "rampUp": "1",
-        "duration": f"{options.seconds:.0f}",
-    }
+    wanted = {"writers": options.writers, "readers": options.readers, "rampUp": 1, "duration": round(options.seconds)}
     events: list[Event] = []
 
     def note(what: str) -> float:
@@ -115,7 +110,8 @@ def run_failover(subject: Subject, options: FailoverOptions, folder: Path) -> Ch
         subject.say(f"kill-primary: {what}")
         return events[-1].at
 
-    with sampling(subject.watched(), SAMPLE_SECONDS) as sampler:
+    with asked_for(subject, folder) as asked, sampling(subject.watched(), SAMPLE_SECONDS) as sampler:
+        properties = asked.properties | {name: str(value) for name, value in wanted.items()}
         load = Load(options.generator, Plan.FAILOVER, properties, results)
         try:
             load.await_begin()
@@ -130,7 +126,6 @@ def run_failover(subject: Subject, options: FailoverOptions, folder: Path) -> Ch
             note("load ended")
         finally:
             load.stop()
-            users.unlink()
     sampler.sampled().write(results.with_suffix(".nodes.csv"))
     samples = read_results(results)
     others = [node.name for node in subject.record.nodes if node.name != new_primary]

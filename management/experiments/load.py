@@ -25,6 +25,8 @@ from management.state import PROJECT_DIR
 PLANS: Final = PROJECT_DIR / "jmeter"
 OLDEST_JMETER: Final = (5, 0)
 _VERSION: Final = re.compile(r"\b(\d+)\.(\d+)(?:\.\d+)?\b")
+_REPEATED_WARNING: Final = "org.apache.jmeter.protocol.http.sampler.HTTPSamplerBase"
+"""Says at each request that a cookie manager supersedes another (apache/jmeter #6457)."""
 _GRACE_SECONDS: Final = 60.0
 """For a load tool to start and to finish what is under way."""
 
@@ -57,7 +59,8 @@ class Generator:
             driver = [sys.executable, "-m", "management.experiments.driver"]
             return [*driver, plan, str(properties), str(results)]
         files = {"-t": PLANS / f"{plan}.jmx", "-q": properties, "-l": results, "-j": results.with_suffix(".log")}
-        return [str(self.starter), "-n", *(word for option, file in files.items() for word in (option, str(file)))]
+        words = (word for option, file in files.items() for word in (option, str(file)))
+        return [str(self.starter), "-n", *words, f"-L{_REPEATED_WARNING}=ERROR"]
 
 
 def find_generator(wanted: LoadTool | None) -> Generator:
@@ -85,7 +88,8 @@ def _find_jmeter() -> Path | None:
     if not starter.is_file():
         return None
     # Debian's own is 2.13, which does not even start on today's Java.
-    words = subprocess.run([str(starter), "--version"], capture_output=True, text=True, check=False, timeout=60).stdout
+    asked = [str(starter), "--version", "-j", os.devnull]
+    words = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=60).stdout
     versions = [(int(major), int(minor)) for major, minor in _VERSION.findall(words)]
     return starter if max(versions, default=(0, 0)) >= OLDEST_JMETER else None
 

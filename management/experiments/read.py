@@ -13,6 +13,7 @@ from typing import Final
 
 from management.experiments.chapter import Chapter, Finding, Plot, Table, show_figure
 from management.experiments.load import Generator, Load, LoadTool, Plan
+from management.experiments.people import Asked, asked_for
 from management.experiments.plots import draw_bars, draw_distribution, draw_lines
 from management.experiments.results import (
     Sample,
@@ -77,8 +78,8 @@ def run_round(
     subject: Subject,
     options: ReadOptions,
     profile: Profile,
-    users: Path,
-    name: str,
+    asked: Asked,
+    results: Path,
     *,
     under: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Round:
@@ -88,13 +89,12 @@ def run_round(
         subject: The system, whose web server runs with `profile`.
         options: How the load is made.
         profile: What the round is counted as.
-        users: The people that are asked for.
-        name: Of the files with the results, beside `users`.
+        asked: Whom it asks for.
+        results: Its result file; other files are put beside it.
         under: What the nodes are put under once the warm-up is over.
     """
-    results = users.parent / f"{name}.jtl"
     lasts_seconds = options.seconds + WARM_UP_SECONDS
-    properties = subject.properties(users) | {
+    properties = asked.properties | {
         "threads": str(options.threads),
         "rampUp": "1",
         "duration": f"{lasts_seconds:.0f}",
@@ -116,23 +116,26 @@ def run_round(
 
 def run_read(subject: Subject, options: ReadOptions, folder: Path) -> Chapter:
     """Make the rounds and compare."""
-    users = folder / "users.csv"
-    people = subject.export_users(users)
     primary = subject.primary()
     rounds: list[Round] = []
-    for number in range(options.rounds):
-        # Turned round each time: whatever favours the second one favours both alike.
-        for profile in PROFILES if number % 2 == 0 else PROFILES[::-1]:
-            subject.serve(profile)
-            rounds.append(run_round(subject, options, profile, users, f"read-{profile}-{number + 1}"))
-            summary = rounds[-1].summary
-            subject.say(
-                f"read, {SHOWN[profile]}, round {number + 1} of {options.rounds}: "
-                f"{summary.per_second:.0f} requests/s, p95 {summary.p95_seconds * 1000:.0f} ms, {summary.failed} failed"
-            )
-    users.unlink()
-    setting = f"Both profiles in turns. {describe_load(options)}, over {people} of the people that are there."
+    with asked_for(subject, folder) as asked:
+        for number in range(options.rounds):
+            # Turned round each time: whatever favours the second one favours both alike.
+            for profile in PROFILES if number % 2 == 0 else PROFILES[::-1]:
+                subject.serve(profile)
+                results = folder / f"read-{profile}-{number + 1}.jtl"
+                rounds.append(run_round(subject, options, profile, asked, results))
+                _tell(subject, rounds[-1], f"round {number + 1} of {options.rounds}")
+    setting = f"Both profiles in turns. {describe_load(options)}, over {asked.people} of the people that are there."
     return compare(rounds, primary, setting, folder)
+
+
+def _tell(subject: Subject, done: Round, which: str) -> None:
+    summary = done.summary
+    subject.say(
+        f"read, {SHOWN[done.profile]}, {which}: {summary.per_second:.0f} requests/s, "
+        f"p95 {summary.p95_seconds * 1000:.0f} ms, {summary.failed} failed"
+    )
 
 
 def compare(rounds: Sequence[Round], primary: str, setting: str, folder: Path) -> Chapter:

@@ -18,6 +18,7 @@ from management.experiments.cpu_limit import require_cpu_limits
 from management.experiments.failover import FailoverOptions, run_failover
 from management.experiments.lag import run_lag
 from management.experiments.load import Generator
+from management.experiments.people import has_people
 from management.experiments.read import ReadOptions, run_read
 from management.experiments.report import Report, circumstances
 from management.experiments.scaling import run_scaling
@@ -132,7 +133,7 @@ def _seeded(options: RunOptions, experiment: Experiment) -> Experiment:
     """The experiment, with people there to be asked for."""
 
     def on_people(subject: Subject, folder: Path) -> Chapter:
-        if not subject.has_people():
+        if not has_people(subject):
             subject.say(f"seeding {options.users} people")
             subject.seed(options.users)
         return experiment(subject, folder)

@@ -12,6 +12,7 @@ from typing import Final
 from management.errors import Refused
 from management.experiments.chapter import Chapter, Finding, Plot, Table, show_figure
 from management.experiments.cpu_limit import cpu_limited
+from management.experiments.people import asked_for
 from management.experiments.plots import draw_scaling
 from management.experiments.read import (
     SUMMARY_HEADINGS,
@@ -47,28 +48,26 @@ def run_scaling(subject: Subject, options: ReadOptions, folder: Path, *, percent
     replicas = [node.name for node in subject.record.nodes if node.name != primary and not node.fenced]
     if not replicas:
         raise Refused("There is no replica, so there is nothing to compare. Add some with --replicas.")
-    users = folder / "users.csv"
-    people = subject.export_users(users)
     crowded = replace(options, threads=WORKERS)
     rounds: dict[int, list[Round]] = {count: [] for count in range(len(replicas) + 1)}
     nodes = [subject.local(node.name) for node in subject.record.nodes]
-    for number in range(options.rounds):
-        for count in rounds if number % 2 == 0 else reversed(rounds):
-            profile = Profile.REPLICATION if count else Profile.MASTER_ONLY
-            subject.serve(profile, nodes=[primary, *replicas[:count]], variables=_PATIENT)
-            name = f"scaling-{count}-replicas-{number + 1}"
-            # After the warm-up, because a new connection costs more than many queries.
-            limit = partial(cpu_limited, nodes, percent)
-            rounds[count].append(run_round(subject, crowded, profile, users, name, under=limit))
-            subject.say(
-                f"scaling, {count} replicas, round {number + 1} of {options.rounds}: "
-                f"{rounds[count][-1].summary.per_second:.0f} requests/s"
-            )
-    users.unlink()
+    # After the warm-up, because a new connection costs more than many queries.
+    limit = partial(cpu_limited, nodes, percent)
+    with asked_for(subject, folder) as asked:
+        for number in range(options.rounds):
+            for count in rounds if number % 2 == 0 else reversed(rounds):
+                profile = Profile.REPLICATION if count else Profile.MASTER_ONLY
+                subject.serve(profile, nodes=[primary, *replicas[:count]], variables=_PATIENT)
+                results = folder / f"scaling-{count}-replicas-{number + 1}.jtl"
+                rounds[count].append(run_round(subject, crowded, profile, asked, results, under=limit))
+                subject.say(
+                    f"scaling, {count} replicas, round {number + 1} of {options.rounds}: "
+                    f"{rounds[count][-1].summary.per_second:.0f} requests/s"
+                )
     setting = (
         f"Each node gets {percent:g} % of one processor (a control group), so that the database is the bottleneck. "
-        f"{describe_load(crowded)}, over {people} people; {WORKERS} web server processes. With replicas the primary "
-        "serves no reads."
+        f"{describe_load(crowded)}, over {asked.people} people; {WORKERS} web server processes. With replicas the "
+        "primary serves no reads."
     )
     return describe_scaling(rounds, primary, percent, setting, folder)
 

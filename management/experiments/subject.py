@@ -19,7 +19,7 @@ import psycopg
 from prometheus_client.parser import text_string_to_metric_families
 
 from management.connection import conninfo
-from management.credentials import Login, monitor_login, operator_credentials, read_env_file, write_private
+from management.credentials import Login, monitor_login, operator_credentials, read_env_file
 from management.errors import OperationError, Refused
 from management.experiments.sampling import Watched
 from management.local_node import LocalNode
@@ -31,10 +31,6 @@ from management.state import PROJECT_DIR, VARIABLE, StateDirectory
 from management.survey import take_survey
 from management.talk import Say
 
-USERS_MAX: Final = 100_000
-"""People that a load asks for. More would only be a longer file."""
-_IS_SEEDED: Final = "email LIKE '%.' || id || '@example.com'"
-"""Only their password is known. `management.seeding` puts the id into the e-mail."""
 _LOAD_TEST: Final = {"HIGHLOAD_THROTTLING": "false"}
 """All requests of a load come from one address."""
 
@@ -155,44 +151,10 @@ class Subject:
             if sample.name == "routers_decisions_total"
         }
 
-    def has_people(self) -> bool:
-        """Whether there are seeded people to ask for."""
-        with self.database(self.primary()) as connection:
-            row = connection.execute(f"SELECT EXISTS (SELECT FROM users WHERE {_IS_SEEDED})").fetchone()
-        return bool(row and row[0])
-
     def seed(self, count: int, *options: str) -> dict[str, Any]:
         """Seed people: added to those who must be kept, in place of all others. What `seed_users` says."""
         mode = "--append" if self.keeps_users else "--replace"
         return self.manage("seed_users", f"--count={count}", mode, "--no-input", "--format=json", *options)
-
-    def export_users(self, file: Path) -> int:
-        """Write seeded people in random order as `id,email` lines, at most USERS_MAX; how many.
-
-        Raises:
-            Refused: There are none.
-        """
-        with self.database(self.primary()) as connection:
-            rows = connection.execute(
-                f"SELECT id, email FROM users WHERE {_IS_SEEDED} ORDER BY random() LIMIT {USERS_MAX}"
-            ).fetchall()
-        if not rows:
-            raise Refused("There are no seeded people to ask for. Run `manage.py seed_users` first.")
-        write_private(file, "id,email\n" + "".join(f"{user_id},{email}\n" for user_id, email in rows))
-        return len(rows)
-
-    def properties(self, users: Path) -> dict[str, str]:
-        """What every load must know."""
-        password = os.environ.get("HIGHLOAD_SEED_PASSWORD") or read_env_file(self.state.operator_env).get(
-            "HIGHLOAD_SEED_PASSWORD", ""
-        )
-        return {
-            "host": "127.0.0.1",
-            "port": str(self.port),
-            "users": str(users.resolve()),
-            "password": password,
-            "sample_variables": "email",
-        }
 
 
 @contextlib.contextmanager
