@@ -68,6 +68,18 @@ class Round:
         """Statements of the application on a node, in the whole round."""
         return increase([sample.application_queries for sample in self.sampled.of(node)])
 
+    @property
+    def server_ms(self) -> float:
+        """Milliseconds of processor time that the web server took for a request."""
+        taken = increase([sample.cpu_seconds for sample in self.sampled.server])
+        return 1000 * taken / len(self.samples)
+
+    @property
+    def nodes_ms(self) -> float:
+        """The same of all nodes together."""
+        per_node = (increase([sample.cpu_seconds for sample in self.sampled.of(name)]) for name in self.sampled.names)
+        return 1000 * sum(per_node) / len(self.samples)
+
     def processors(self, node: str) -> float:
         """How many processors a node kept busy, on average."""
         taken = self.sampled.of(node)
@@ -151,6 +163,11 @@ def compare(rounds: Sequence[Round], primary: str, setting: str, folder: Path) -
         Finding("throughput, replication to primary only", throughput, "", at_least=0.97),
         Finding("p95, replication to primary only", slower, "", at_most=1.05),
         Finding("failed requests", sum(each.summary.failed for each in rounds), "", 0, 0),
+        Finding(
+            "processor time of the web server per request, replication to primary only",
+            _ratio(alone, replicated, lambda each: each.server_ms),
+            "",
+        ),
     )
     pooled = {
         SHOWN[profile]: sorted(s.elapsed_seconds * 1000 for each in of[profile] for s in each.samples)
@@ -215,8 +232,10 @@ def _by_profile(of: dict[Profile, list[Round]]) -> Table:
     rows = []
     for profile, rounds in of.items():
         for number, each in enumerate(rounds, start=1):
-            rows.append((SHOWN[profile], str(number), *show_summary(each.summary)))
-    return Table("Each round", ("profile", "round", *SUMMARY_HEADINGS), tuple(rows))
+            taken = (f"{each.server_ms:.2f}", f"{each.nodes_ms:.2f}")
+            rows.append((SHOWN[profile], str(number), *show_summary(each.summary), *taken))
+    headings = ("profile", "round", *SUMMARY_HEADINGS, "web server, ms a request", "nodes, ms a request")
+    return Table("Each round, with the processor time it took", headings, tuple(rows))
 
 
 SUMMARY_HEADINGS: Final = ("requests", "failed", "requests/s", "p50, ms", "p95, ms", "p99, ms")
