@@ -130,6 +130,7 @@ def run_read(subject: Subject, options: ReadOptions, folder: Path) -> Chapter:
     """Make the rounds and compare."""
     primary = subject.primary()
     rounds: list[Round] = []
+    subject.settle()
     with asked_for(subject, folder) as asked:
         for number in range(options.rounds):
             # Turned round each time: whatever favours the second one favours both alike.

@@ -53,6 +53,7 @@ def run_scaling(subject: Subject, options: ReadOptions, folder: Path, *, percent
     nodes = [subject.local(node.name) for node in subject.record.nodes]
     # After the warm-up, because a new connection costs more than many queries.
     limit = partial(cpu_limited, nodes, percent)
+    subject.settle()
     with asked_for(subject, folder) as asked:
         for number in range(options.rounds):
             for count in rounds if number % 2 == 0 else reversed(rounds):
