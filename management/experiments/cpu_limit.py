@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Final
 
@@ -27,19 +28,21 @@ _V1: Final = _ROOT / "cpu"
 def cpu_limited(nodes: Sequence[LocalNode], percent: float) -> Iterator[None]:
     """Each of the nodes gets so many per cent of one processor, for the time of the context.
 
-    Processes that a node starts meanwhile are limited with it.
+    A node also stays on that processor: the kernel hands out a small share as a whole, and what one processor
+    does not use of it another must do without. Processes that a node starts meanwhile are limited with it.
 
     Raises:
         Refused: This machine or this user does not allow it.
     """
     groups = [_root() / f"highload-{os.getpid()}-{node.name}" for node in nodes]
+    processors = sorted(os.sched_getaffinity(0))
     try:
-        for node, group in zip(nodes, groups, strict=True):
-            _limit(node, group, percent)
+        for node, group, processor in zip(nodes, groups, cycle(processors), strict=False):
+            _limit(node, group, percent, processor)
         yield
     finally:
         for group in groups:
-            _remove(group)
+            _remove(group, processors)
 
 
 def require_cpu_limits() -> None:
@@ -58,7 +61,7 @@ def require_cpu_limits() -> None:
             "with the controller cpu, or v2 with cpu in cgroup.subtree_control)."
         ) from error
     finally:
-        _remove(group)
+        _remove(group, [])
 
 
 def quota(percent: float) -> tuple[int, int]:
@@ -73,7 +76,7 @@ def quota(percent: float) -> tuple[int, int]:
     return QUOTA_MIN_MICROSECONDS, round(QUOTA_MIN_MICROSECONDS * 100 / percent)
 
 
-def _limit(node: LocalNode, group: Path, percent: float) -> None:
+def _limit(node: LocalNode, group: Path, percent: float, processor: int) -> None:
     pid = node.pid()
     if pid is None:
         raise Refused(f"{node.name} does not run; its CPU cannot be limited.")
@@ -84,6 +87,7 @@ def _limit(node: LocalNode, group: Path, percent: float) -> None:
         for process in (psutil.Process(pid), *psutil.Process(pid).children()):
             with contextlib.suppress(ProcessLookupError):
                 (group / "cgroup.procs").write_text(str(process.pid))
+                os.sched_setaffinity(process.pid, {processor})
     except OSError as error:
         raise Refused(f"The CPU of {node.name} cannot be limited: {error}") from error
 
@@ -97,15 +101,16 @@ def _write_limit(group: Path, percent: float) -> None:
         (group / "cpu.max").write_text(f"{allowed} {period}")
 
 
-def _remove(group: Path) -> None:
+def _remove(group: Path, processors: Sequence[int]) -> None:
     """Free its processes and delete it; one that is just starting may need another look."""
-    wait_until(lambda: _is_removed(group), timeout_seconds=_REMOVAL_SECONDS)
+    wait_until(lambda: _is_removed(group, processors), timeout_seconds=_REMOVAL_SECONDS)
 
 
-def _is_removed(group: Path) -> bool:
+def _is_removed(group: Path, processors: Sequence[int]) -> bool:
     try:
         for pid in (group / "cgroup.procs").read_text().split():
             with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(int(pid), processors)
                 (_root() / "cgroup.procs").write_text(pid)
         group.rmdir()
     except FileNotFoundError:

@@ -27,7 +27,6 @@ from management.experiments.subject import Subject
 from routers.conf import Profile
 
 PROFILES: Final = (Profile.MASTER_ONLY, Profile.REPLICATION)
-WARM_UP_SECONDS: Final = 4.0
 SAMPLE_SECONDS: Final = 1.0
 RATE_SECONDS: Final = 2.0
 """PostgreSQL's sessions report their statistics once a second."""
@@ -46,6 +45,7 @@ class ReadOptions:
     threads: int
     mix: dict[str, int]
     """Per cent of login, profile, search."""
+    warm_up_seconds: float = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def run_round(
         results: Its result file; other files are put beside it.
         under: What the nodes are put under once the warm-up is over.
     """
-    lasts_seconds = options.seconds + WARM_UP_SECONDS
+    lasts_seconds = options.seconds + options.warm_up_seconds
     properties = asked.properties | {
         "threads": str(options.threads),
         "rampUp": "1",
@@ -115,7 +115,7 @@ def run_round(
     load = Load(options.generator, Plan.READ, properties, results)
     try:
         load.await_begin()
-        load.run_on(WARM_UP_SECONDS)
+        load.run_on(options.warm_up_seconds)
         with under(), sampling(subject.watched(), SAMPLE_SECONDS) as sampler:
             counted_from = time.time()
             load.wait(lasts_seconds)
@@ -317,7 +317,7 @@ def describe_load(options: ReadOptions) -> str:
     """In words."""
     tool = "JMeter" if options.generator.tool is LoadTool.JMETER else "the built-in driver"
     return (
-        f"{options.rounds} rounds of {options.seconds:g} s of each kind, after {WARM_UP_SECONDS:g} s of warm-up each; "
+        f"{options.rounds} rounds of {options.seconds:g} s of each kind, after {options.warm_up_seconds:g} s of warm-up each; "
         f"{options.threads} clients without pauses ({tool}), {describe_mix(options.mix)}"
     )
 

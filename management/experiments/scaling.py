@@ -29,6 +29,8 @@ AT_LEAST: Final = {2: 1.8, 3: 2.6}
 """How many times the throughput of the primary alone so many replicas must reach."""
 WORKERS: Final = 24
 """Web server processes, and clients as many: enough that no node is ever without a query to work on."""
+WARM_UP_SECONDS: Final = 8.0
+"""In which every process has opened its connections: under the limit one costs more than many queries."""
 _PATIENT: Final = {
     "HIGHLOAD_WEB_WORKERS": str(WORKERS),
     # So many probers must not use up what little a node is given, nor take one that is slow on purpose for dead.
@@ -48,10 +50,9 @@ def run_scaling(subject: Subject, options: ReadOptions, folder: Path, *, percent
     replicas = [node.name for node in subject.record.nodes if node.name != primary and not node.fenced]
     if not replicas:
         raise Refused("There is no replica, so there is nothing to compare. Add some with --replicas.")
-    crowded = replace(options, threads=WORKERS)
+    crowded = replace(options, threads=WORKERS, warm_up_seconds=WARM_UP_SECONDS)
     rounds: dict[int, list[Round]] = {count: [] for count in range(len(replicas) + 1)}
     nodes = [subject.local(node.name) for node in subject.record.nodes]
-    # After the warm-up, because a new connection costs more than many queries.
     limit = partial(cpu_limited, nodes, percent)
     subject.settle()
     with asked_for(subject, folder) as asked:
