@@ -21,7 +21,9 @@ _DIFFERENCES: Final = {
 def node_files() -> dict[Path, str]:
     """The files and what they hold."""
     return {
-        DIRECTORY / "postgresql.conf": _adapted(f"# Written by `{_COMMAND}`; management/configuration.py has the text.\n{POSTGRESQL_CONF}"),
+        DIRECTORY / "postgresql.conf": _adapted(
+            f"# Written by `{_COMMAND}`; management/configuration.py has the text.\n{POSTGRESQL_CONF}"
+        ),
         DIRECTORY / "pg_hba.conf": _adapted(PG_HBA_CONF),
     }
 

@@ -1,4 +1,4 @@
-"""The health check of the application's container: exit 0 as long as the process answers, whatever the database does."""
+"""The health check of the application's container: whether the process answers, whatever the database does."""
 
 import urllib.request
 
