@@ -1,4 +1,4 @@
-"""The nodes of docker-compose.yml as processes of this machine: the entry point of their containers, and no containers."""
+"""The nodes of docker-compose.yml as processes of this machine: their entry point, and no containers."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class ContainedNodes(Cluster):
             self.processes.pop(name).wait(timeout=30)
 
     def run(self, name: str, *words: str) -> Outcome:
-        """Another container on the same volume."""
+        """Another container on the same volume; one that waits is ended."""
         process = self._spawn(name, *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
-            stdout, stderr = process.communicate(timeout=20)
+            stdout, stderr = process.communicate(timeout=5)
         except subprocess.TimeoutExpired:
             process.kill()
             stdout, stderr = process.communicate()
