@@ -29,24 +29,26 @@ def says(nodes, name, words):
 
 
 class TestStart:
-    def test_grows_a_cluster_and_goes_on_with_it(self, nodes):
+    def test_grows_a_cluster_from_nothing_and_goes_on_with_it(self, nodes):
         assert nodes.become(**RUNNING)
         assert nodes.record.synchronous.names == ("pg2", "pg3")
+        self.take_a_volume_twice(nodes)
+        self.crash(nodes)
         nodes.end("pg1", "pg2", "pg3")
         nodes.begin("pg1", "pg2", "pg3")
         assert nodes.become(**RUNNING)
-        assert nodes.set_up()
         assert nodes.log("pg1").count("initialised") == 1
 
-    def test_starts_a_primary_again_that_crashed_and_was_not_replaced(self, nodes):
-        nodes.end("pg1", how=signal.SIGKILL)
-        nodes.begin("pg1")
-        assert nodes.become(**RUNNING)
-
-    def test_takes_a_volume_only_once(self, nodes):
+    def take_a_volume_twice(self, nodes):
         assert "another container uses its data" in nodes.run("pg1").stderr
         outcome = nodes.run("pg2", "rejoin")
         assert (outcome.code, "it runs" in outcome.stderr) == (1, True)
+        assert nodes.become(**RUNNING)
+
+    def crash(self, nodes):
+        """Nobody has replaced it."""
+        nodes.end("pg1", how=signal.SIGKILL)
+        nodes.begin("pg1")
         assert nodes.become(**RUNNING)
 
     def test_an_empty_volume_is_no_reason_for_a_second_cluster(self, nodes):
@@ -95,6 +97,15 @@ class TestAfterAPromotionByHand:
         nodes.begin("pg1")
         assert says(nodes, "pg1", "accepts writes")
         assert nodes.roles()["pg1"] is None
+
+    def test_the_new_one_starts_again_when_the_record_is_gone(self, nodes):
+        nodes.end("pg1", how=signal.SIGKILL)
+        nodes.promote_by_hand("pg2")
+        nodes.end("pg2")
+        nodes.begin("pg2")
+        assert says(nodes, "pg2", "the record of the cluster names pg1 as the primary")
+        nodes.state.record.unlink()
+        assert nodes.become(pg1=None, pg2=Role.PRIMARY, pg3=Role.REPLICA)
 
     def test_nobody_throws_away_the_newer_data(self, nodes):
         nodes.end("pg1", how=signal.SIGKILL)
