@@ -104,6 +104,8 @@ class TestAfterAPromotionByHand:
         nodes.end("pg2")
         nodes.begin("pg2")
         assert says(nodes, "pg2", "the record of the cluster names pg1 as the primary")
+        nodes.state.record.write_text("{}")
+        assert says(nodes, "pg2", "the record of the cluster cannot be read")
         nodes.state.record.unlink()
         assert nodes.become(pg1=None, pg2=Role.PRIMARY, pg3=Role.REPLICA)
 
