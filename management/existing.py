@@ -98,6 +98,8 @@ def _setup(wanted: ExistingSetup, state: StateDirectory, say: Say) -> ExistingRe
         wanted.credentials.superuser,
         timeout_seconds=wanted.timeout_seconds,
     )
+    # One that was fenced and has replayed what is written now was cloned anew.
+    record = record.without_fenced(streaming)
     if wanted.sync is not None:
         record = record.with_synchronous(SynchronousReplication.choose(wanted.sync, streaming))
         with connect(primary, wanted.credentials.superuser) as connection:

@@ -86,6 +86,11 @@ class ClusterRecord:
         nodes = tuple(replace(node, fenced=node.fenced or node.name in names) for node in self.nodes)
         return replace(self, nodes=nodes)
 
+    def without_fenced(self, names: Collection[str]) -> ClusterRecord:
+        """The same cluster, with none of these nodes fenced."""
+        nodes = tuple(replace(node, fenced=node.fenced and node.name not in names) for node in self.nodes)
+        return replace(self, nodes=nodes)
+
     def led_by(self, primary: str, system_identifier: int) -> ClusterRecord:
         """The same cluster with this primary. A switchover that was under way is over."""
         return replace(self, primary=primary, system_identifier=system_identifier, handover=None)

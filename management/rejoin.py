@@ -5,7 +5,7 @@ What it wrote and nobody else has is kept beside its data before anything is ove
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -187,8 +187,7 @@ class Rejoin:
         built = build_replicas([node], primary.name, record, succession.credentials, say=succession.say)
         if built.failed:
             return built.failed[node.name]
-        nodes = tuple(replace(each, fenced=False) if each.name == node.name else each for each in record.nodes)
-        save_record(succession.state, replace(record, nodes=nodes))
+        save_record(succession.state, record.without_fenced({node.name}))
         self._set_synchronous(plan, present=True)
         return ""
 

@@ -6,7 +6,6 @@ Nothing that exists is initialised again: each step looks first.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from management import provisioning
@@ -147,8 +146,7 @@ def _put_aside(name: str, primary: LocalNode, record: ClusterRecord, state: Stat
     if node is None or node.name == primary.name:
         raise Refused(f"{name} is the primary; only a replica or a fenced node can be cloned anew.")
     put_aside(node, say=say)
-    kept = tuple(replace(each, fenced=False) if each.name == name else each for each in record.nodes)
-    return replace(record, nodes=kept)
+    return record.without_fenced({name})
 
 
 def _fence_old_primaries(

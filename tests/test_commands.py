@@ -322,3 +322,13 @@ class TestExistingServers:
         assert outcome.code == 0, outcome.stderr
         assert "touch $PGDATA/standby.signal" in outcome.stderr
         assert names(cluster)["pg2"] is Role.PRIMARY
+
+    def test_one_that_was_fenced_and_is_cloned_anew_may_be_promoted_again(self, elsewhere):
+        cluster, remote = elsewhere
+        assert remote.command("setup_replication", "--existing", "--sync=first").code == 0
+        cluster.kill("pg1")
+        assert remote.command("promote_replica", "--no-input").code == 0
+        assert remote.record.node("pg1").fenced
+        assert cluster.command("setup_replication", "--reclone=pg1").code == 0
+        assert remote.command("setup_replication", "--existing", "--sync=first").code == 0
+        assert not remote.record.node("pg1").fenced
