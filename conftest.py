@@ -12,6 +12,7 @@ from psycopg import sql
 from management.credentials import operator_credentials
 from routers import health
 from tests.cluster import Cluster, temporary_state
+from tests.monitored import Monitored, monitored_system
 from tests.ports import free_ports
 from tests.settings import BASE_PORT, NODE_COUNT, STATE
 from tests.system import System, running_system
@@ -78,3 +79,10 @@ def shared_system() -> Iterator[System]:
     """A system for the tests of a module that break nothing. They add people to it."""
     with running_system() as system:
         yield system
+
+
+@pytest.fixture(scope="session")
+def monitored() -> Iterator[Monitored]:
+    """A system with monitoring that has lived through load, lag, a failover and a split brain. Ask what was seen."""
+    with monitored_system() as shared:
+        yield shared

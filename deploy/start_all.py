@@ -17,8 +17,10 @@ from django.core.management import CommandError, call_command
 from deploy.console import add_state_option, say
 from management.errors import OperationError
 from management.exit_codes import INTERRUPTED, ExitCode
+from management.local_plan import REPLICAS
+from management.monitoring import PORT, ensure_monitoring, require_monitoring, stop_monitoring
 from management.ports import require_free_port
-from management.record import load_record
+from management.record import load_record, require_record
 from management.server import ServerOptions, configuration_digest, ensure_server, running_server, stop_server
 from management.setup import stop_local
 from management.state import PROJECT_DIR, VARIABLE, StateDirectory
@@ -88,6 +90,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--http-port", type=int, default=8000, metavar="N", help="port of the application (default: 8000)"
     )
+    parser.add_argument(
+        "--monitoring", action="store_true", help="also start Prometheus and its exporters, from the system's packages"
+    )
+    parser.add_argument(
+        "--prometheus-port",
+        type=int,
+        default=PORT,
+        metavar="N",
+        help="port of Prometheus; its exporters take the next ones (default: %(default)s)",
+    )
     add_state_option(parser)
     parser.add_argument("--detach", action="store_true", help="leave it running; stop it with deploy/stop-all")
     options = parser.parse_args()
@@ -101,6 +113,8 @@ def start(options: argparse.Namespace, state: StateDirectory) -> int:
     running = running_server(state)
     if running is None or running.options.port != options.http_port:
         require_free_port(options.http_port, purpose="HTTP", option="--http-port")
+    if options.monitoring:
+        require_monitoring(options.prometheus_port, node_names(options, state), state)
     manage("setup_replication", *given(options, "replicas", "base_port", "sync"))
     if running_server(state) is None:
         # A node may have taken it.
@@ -116,12 +130,24 @@ def start(options: argparse.Namespace, state: StateDirectory) -> int:
     call_command("ensure_admin")
     wanted = ServerOptions(options.http_port, options.profile, configuration_digest(state))
     server, is_new = ensure_server(wanted, state)
-    say(f"web server {'started' if is_new else 'runs already'} (pid {server.pid}, profile {wanted.profile})\n")
+    say(f"web server {'started' if is_new else 'runs already'} (pid {server.pid}, profile {wanted.profile})")
+    if options.monitoring:
+        started = ensure_monitoring(options.prometheus_port, options.http_port, require_record(state), state)
+        say(f"monitoring started: {', '.join(started)}" if started else "monitoring runs already")
+    say("")
     # Its verdict is shown; an unhealthy replica is no reason not to serve.
     with contextlib.suppress(SystemExit):
         call_command("check_lag")
-    print_next_steps(wanted, state)
+    print_next_steps(wanted, state, prometheus_port=options.prometheus_port if options.monitoring else None)
     return server.pid
+
+
+def node_names(options: argparse.Namespace, state: StateDirectory) -> list[str]:
+    """Of the nodes that there will be."""
+    record = load_record(state)
+    has = [node.name for node in record.nodes] if record else []
+    wanted = 1 + (REPLICAS if options.replicas is None else options.replicas)
+    return [*has, *(f"pg{number}" for number in range(len(has) + 1, wanted + 1))]
 
 
 def given(options: argparse.Namespace, *names: str) -> list[str]:
@@ -149,16 +175,17 @@ def manage(*arguments: str) -> None:
         raise subprocess.CalledProcessError(code, arguments)
 
 
-def print_next_steps(options: ServerOptions, state: StateDirectory) -> None:
+def print_next_steps(options: ServerOptions, state: StateDirectory, *, prometheus_port: int | None) -> None:
     """Where things are, and what to do with them."""
     base = f"http://127.0.0.1:{options.port}"
     python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(PROJECT_DIR) else sys.executable
+    prometheus = f"\nPrometheus   http://127.0.0.1:{prometheus_port}" if prometheus_port else ""
     setting = "" if state.root == PROJECT_DIR / "var" else f"{VARIABLE}={state.root} "
     print(
         f"""
 application  {base}/v0/api/docs
 admin        {base}/admin/
-metrics      {base}/metrics
+metrics      {base}/metrics{prometheus}
 credentials  {state.operator_env} (mode 0600: database roles, seeded users, administrator)
 logs         {state.log_dir}
 
@@ -178,10 +205,12 @@ def wait_for_end(server_pid: int, state: StateDirectory) -> None:
 
 
 def stop(state: StateDirectory) -> None:
-    """Stop the web server, then the nodes; deaf to further interrupts, so that it ends in order."""
+    """Stop monitoring, the web server, then the nodes; deaf to further interrupts, so that it ends in order."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     say("\nstopping")
+    if stop_monitoring(state):
+        say("monitoring stopped")
     if stop_server(state):
         say("web server stopped")
     record = load_record(state)

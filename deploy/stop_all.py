@@ -1,4 +1,4 @@
-"""Stops the web server and the nodes of a state directory. Started by `deploy/stop-all`."""
+"""Stops what runs for a state directory: monitoring, the web server, the nodes. Started by `deploy/stop-all`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from deploy.console import add_state_option, say
 from management.errors import OperationError, Refused
 from management.exit_codes import ExitCode
 from management.host import SHARED_HOME
+from management.monitoring import monitoring_homes, stop_monitoring
 from management.record import ClusterRecord, load_record
 from management.server import stop_server
 from management.setup import stop_local
@@ -25,6 +26,8 @@ def main() -> int:
         record = load_record(state)
         if record is not None and options.destroy:
             confirm(record, state, no_input=options.no_input)
+        if stop_monitoring(state):
+            say("monitoring stopped")
         if stop_server(state):
             say("web server stopped")
         if record is None:
@@ -85,7 +88,7 @@ def destroy(record: ClusterRecord, state: StateDirectory) -> None:
     data = {Path(node.data_dir) for node in record.nodes if node.data_dir}
     # The directory of all nodes, with what set-up put beside them, where it is one that set-up makes.
     homes = {path.parent for path in data if path.parent == state.root / "nodes" or SHARED_HOME in path.parents}
-    for path in [*data, *homes, state.log_dir, state.run_dir, state.root / "cache"]:
+    for path in [*data, *homes, state.log_dir, state.run_dir, state.root / "cache", *monitoring_homes(state)]:
         shutil.rmtree(path, ignore_errors=True)
     for file in (state.application_env, state.operator_env, state.record, state.history):
         file.unlink(missing_ok=True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pwd
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
+from management.account import Account, first_unprivileged
 from management.errors import OperationError, Refused
 from management.installation import Installation
 from management.state import StateDirectory
@@ -45,7 +45,7 @@ class Host:
             check=False,
             cwd="/",
             env={**os.environ, "LC_ALL": "C", **(environment or {})},
-            **self._identity(),
+            **self.account.identity(),
         )
         if done.returncode:
             words = " ".join((done.stderr or done.stdout).split())[-600:]
@@ -62,23 +62,17 @@ class Host:
             cwd="/",
             env={**os.environ, "LC_ALL": "C"},
             start_new_session=True,
-            **self._identity(),
+            **self.account.identity(),
         )
+
+    @property
+    def account(self) -> Account:
+        """Whose rights the nodes have."""
+        return Account(self.user)
 
     def own(self, path: Path) -> None:
         """Give a file or directory to the user of the nodes."""
-        if self.user is not None:
-            entry = pwd.getpwnam(self.user)
-            # Never through a link that this user may have put there.
-            os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
-
-    def reaches(self, directory: Path) -> bool:
-        """Whether the user of the nodes may write in this directory."""
-        test = subprocess.run(["test", "-w", str(directory)], check=False, cwd="/", **self._identity())
-        return test.returncode == 0
-
-    def _identity(self) -> dict[str, Any]:
-        return {"user": self.user, "group": pwd.getpwnam(self.user).pw_gid, "extra_groups": []} if self.user else {}
+        self.account.own(path)
 
 
 def node_user() -> str | None:
@@ -90,13 +84,9 @@ def node_user() -> str | None:
     if os.geteuid() != 0:
         return None
     wanted = os.environ.get(USER_VARIABLE)
-    for name in (wanted,) if wanted else _CANDIDATE_USERS:
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        if entry.pw_uid != 0:
-            return name
+    found = first_unprivileged((wanted,) if wanted else _CANDIDATE_USERS)
+    if found is not None:
+        return found
     raise Refused(
         f"PostgreSQL does not run as root, and {wanted or ' and '.join(_CANDIDATE_USERS)} cannot be used. "
         f"Set {USER_VARIABLE} to an existing unprivileged user."
@@ -110,16 +100,26 @@ def prepare_home(installation: Installation, state: StateDirectory) -> tuple[Hos
     lie under /var/lib/highload.
     """
     host = Host(installation, node_user())
-    home = state.root / "nodes"
-    home.mkdir(parents=True, exist_ok=True)
-    host.own(home)
-    if not host.reaches(home):
-        home.rmdir()
-        home = SHARED_HOME / hashlib.sha256(str(state.root).encode()).hexdigest()[:12]
-        home.mkdir(parents=True, exist_ok=True)
-        SHARED_HOME.chmod(0o755)
-        host.own(home)
+    home = reachable_directory(host.account, state.root / "nodes", elsewhere=shared_directory(state))
     return _with_reachable_programs(host, home), home
+
+
+def reachable_directory(account: Account, directory: Path, *, elsewhere: Path) -> Path:
+    """This directory, made for this user; or the other one, if the user does not reach the first."""
+    directory.mkdir(parents=True, exist_ok=True)
+    account.own(directory)
+    if account.reaches(directory):
+        return directory
+    directory.rmdir()
+    elsewhere.mkdir(parents=True, exist_ok=True)
+    SHARED_HOME.chmod(0o755)
+    account.own(elsewhere)
+    return elsewhere
+
+
+def shared_directory(state: StateDirectory) -> Path:
+    """Where data of this system lies if users without root's rights do not reach its state directory."""
+    return SHARED_HOME / hashlib.sha256(str(state.root).encode()).hexdigest()[:12]
 
 
 def _with_reachable_programs(host: Host, home: Path) -> Host:

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import http.client
-import json
+import http
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Final
 
-import psutil
-
-from management.errors import OperationError
+from management.account import Account
+from management.background import Background, Launch, answers
 from management.ports import require_free_port
-from management.processes import is_gone, wait_until
 from management.state import PROJECT_DIR, StateDirectory
 
-READY_SECONDS: Final = 30.0
-STOP_SECONDS: Final = 20.0
 NO_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -42,8 +34,6 @@ class RunningServer:
     """A gunicorn master that runs."""
 
     pid: int
-    started_at: float
-    """Its process's creation time; a pid alone may have been inherited."""
     options: ServerOptions
 
 
@@ -57,14 +47,8 @@ def configuration_digest(state: StateDirectory, variables: Mapping[str, str] = N
 
 def running_server(state: StateDirectory) -> RunningServer | None:
     """The server that runs for this state directory, or None."""
-    try:
-        raw = json.loads(state.server.read_text())
-        found = RunningServer(raw["pid"], raw["started_at"], ServerOptions(**raw["options"]))
-        process = psutil.Process(found.pid)
-        is_ours = process.create_time() == found.started_at and process.status() != psutil.STATUS_ZOMBIE
-    except (FileNotFoundError, ValueError, KeyError, TypeError, psutil.NoSuchProcess):
-        return None
-    return found if is_ours else None
+    running = _process(state).find()
+    return None if running is None else RunningServer(running.pid, ServerOptions(**running.options))
 
 
 def ensure_server(
@@ -84,8 +68,7 @@ def ensure_server(
     running = running_server(state)
     if running is not None and running.options == options and _is_ready(options.port):
         return running, False
-    if running is not None:
-        stop_server(state)
+    stop_server(state)
     require_free_port(options.port, purpose="HTTP", option="--http-port")
     return _start(options, state, variables), True
 
@@ -96,52 +79,30 @@ def stop_server(state: StateDirectory) -> bool:
     Raises:
         OperationError: It does not end.
     """
-    running = running_server(state)
-    if running is None:
-        return False
-    os.kill(running.pid, signal.SIGTERM)
-    if not wait_until(lambda: is_gone(running.pid), timeout_seconds=STOP_SECONDS):
-        raise OperationError(f"gunicorn (pid {running.pid}) did not stop within {STOP_SECONDS:.0f} s.")
-    state.server.unlink(missing_ok=True)
-    return True
+    return _process(state).end()
 
 
 def _start(options: ServerOptions, state: StateDirectory, variables: Mapping[str, str]) -> RunningServer:
-    log_file = state.log_dir / "gunicorn.log"
-    with os.fdopen(os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "--config", "deploy/gunicorn/gunicorn.conf.py", "highload.wsgi"],
-            cwd=PROJECT_DIR,
-            env={
-                **os.environ,
-                **variables,
-                "HIGHLOAD_STATE": str(state.root),
-                "HIGHLOAD_HTTP_PORT": str(options.port),
-                "HIGHLOAD_PROFILE": options.profile,
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            # The terminal's Ctrl-C is for the one who started it, who then stops things in order.
-            start_new_session=True,
-        )
-    server = RunningServer(process.pid, psutil.Process(process.pid).create_time(), options)
-    state.server.write_text(json.dumps(asdict(server)) + "\n")
-    if not wait_until(lambda: _is_ready(options.port) or process.poll() is not None, timeout_seconds=READY_SECONDS):
-        stop_server(state)
-        raise OperationError(f"The web server was not ready after {READY_SECONDS:.0f} s; see {log_file}")
-    if process.poll() is not None:
-        raise OperationError(f"The web server ended with exit code {process.returncode}; see {log_file}")
-    return server
+    environment = {
+        **os.environ,
+        **variables,
+        "HIGHLOAD_STATE": str(state.root),
+        "HIGHLOAD_HTTP_PORT": str(options.port),
+        "HIGHLOAD_PROFILE": options.profile,
+    }
+    arguments = [sys.executable, "-m", "gunicorn", "--config", "deploy/gunicorn/gunicorn.conf.py", "highload.wsgi"]
+    pid = _process(state).start(
+        Launch(arguments, environment, PROJECT_DIR, Account(None)),
+        options=asdict(options),
+        is_ready=lambda: _is_ready(options.port),
+    )
+    return RunningServer(pid, options)
+
+
+def _process(state: StateDirectory) -> Background:
+    return Background("web server", state.server, state.log_dir / "gunicorn.log")
 
 
 def _is_ready(port: int) -> bool:
-    try:
-        # Past any proxy of the environment: this is a question to the machine itself.
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-        with contextlib.closing(connection):
-            connection.request("GET", "/readyz")
-            # 400: it serves, but not under this name (HIGHLOAD_ALLOWED_HOSTS).
-            return connection.getresponse().status in {http.HTTPStatus.OK, http.HTTPStatus.BAD_REQUEST}
-    except (OSError, http.client.HTTPException):
-        return False
+    # 400: it serves, but not under this name (HIGHLOAD_ALLOWED_HOSTS).
+    return answers(port, "/readyz", with_status={http.HTTPStatus.OK, http.HTTPStatus.BAD_REQUEST})

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import yaml
 
 from management.state import PROJECT_DIR
 
@@ -54,6 +55,21 @@ class TestReference:
         metrics = in_code(r'"(routers_[a-z_]+)"') - {"routers_scope"}
         reasons = set(re.findall(r'= "([a-z_]+)"', (PROJECT_DIR / "routers/selection.py").read_text()))
         assert not {name for name in metrics | reasons if f"`{name}`" not in shown}
+
+    def test_lists_every_metric_of_the_nodes_and_every_recording_rule(self):
+        shown = text("reference/metrics.md")
+        prometheus = PROJECT_DIR / "deploy" / "prometheus"
+        queries = yaml.safe_load((prometheus / "queries.yml").read_text())
+        names = [
+            f"{prefix}_{name}"
+            for prefix, query in queries.items()
+            for metric in query["metrics"]
+            for name, what in metric.items()
+            if what["usage"] != "LABEL"
+        ]
+        names += re.findall(r"record: (\S+)", (prometheus / "rules" / "recording.yml").read_text())
+        assert len(names) > 20
+        assert not [name for name in names if f"`{name}`" not in shown]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class TestPrepareHome:
             # Programs that need libpq, and data that the nodes' user may write.
             assert "pg_basebackup" in host.run("pg_basebackup", "--version")
             assert "initdb" in host.run("initdb", "--version")
-            assert host.reaches(home)
+            assert host.account.reaches(home)
         finally:
             shutil.rmtree(shared)
 
