@@ -103,7 +103,7 @@ class ContainedNodes(Cluster):
             cwd="/",
             start_new_session=True,
             **streams,
-            **self.host._identity(),
+            **self.host.account.identity(),
         )
 
 
