@@ -318,7 +318,7 @@ def describe_load(options: ReadOptions) -> str:
     tool = "JMeter" if options.generator.tool is LoadTool.JMETER else "the built-in driver"
     return (
         f"{options.rounds} rounds of {options.seconds:g} s of each kind, each after {options.warm_up_seconds:g} s "
-        f"of warm-up; {options.threads} clients without pauses ({tool}), {describe_mix(options.mix)}"
+        f"of warm-up; up to {options.threads} clients without pauses ({tool}), {describe_mix(options.mix)}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -116,7 +116,9 @@ def _programme(
         except Refused as error:
             left_out.append(f"throughput against the number of replicas: {error}")
         else:
-            programme.append((partial(system, ALL_REPLICAS), [scaling]))
+            # It has more kinds of rounds than the comparison of two profiles, and needs fewer of each.
+            fewer = replace(options, read=replace(options.read, rounds=(options.read.rounds + 1) // 2))
+            programme.append((partial(system, ALL_REPLICAS), [_seeded(fewer, partial(_scaling, fewer))]))
     return programme
 
 

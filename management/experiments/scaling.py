@@ -27,12 +27,12 @@ from routers.conf import Profile
 
 AT_LEAST: Final = {2: 1.8, 3: 2.6}
 """How many times the throughput of the primary alone so many replicas must reach."""
-WORKERS: Final = 24
-"""Web server processes, and clients as many: enough that no node is ever without a query to work on."""
+CLIENTS_PER_NODE: Final = 8
+"""Enough that a node always has a query to work on, and the same for each number of replicas: the more sessions share a
+small part of a processor, the less they get done, so that a crowd on the primary alone would flatter the replicas."""
 WARM_UP_SECONDS: Final = 8.0
 """In which every process has opened its connections: under the limit one costs more than many queries."""
 _PATIENT: Final = {
-    "HIGHLOAD_WEB_WORKERS": str(WORKERS),
     # So many probers must not use up what little a node is given, nor take one that is slow on purpose for dead.
     "HIGHLOAD_PROBE_INTERVAL_SECONDS": "2",
     "HIGHLOAD_PROBE_TIMEOUT_SECONDS": "10",
@@ -50,7 +50,8 @@ def run_scaling(subject: Subject, options: ReadOptions, folder: Path, *, percent
     replicas = [node.name for node in subject.record.nodes if node.name != primary and not node.fenced]
     if not replicas:
         raise Refused("There is no replica, so there is nothing to compare. Add some with --replicas.")
-    crowded = replace(options, threads=WORKERS, warm_up_seconds=WARM_UP_SECONDS)
+    workers = CLIENTS_PER_NODE * len(replicas)
+    variables = {**_PATIENT, "HIGHLOAD_WEB_WORKERS": str(workers)}
     rounds: dict[int, list[Round]] = {count: [] for count in range(len(replicas) + 1)}
     nodes = [subject.local(node.name) for node in subject.record.nodes]
     limit = partial(cpu_limited, nodes, percent)
@@ -59,7 +60,9 @@ def run_scaling(subject: Subject, options: ReadOptions, folder: Path, *, percent
         for number in range(options.rounds):
             for count in rounds if number % 2 == 0 else reversed(rounds):
                 profile = Profile.REPLICATION if count else Profile.MASTER_ONLY
-                subject.serve(profile, nodes=[primary, *replicas[:count]], variables=_PATIENT)
+                subject.serve(profile, nodes=[primary, *replicas[:count]], variables=variables)
+                clients = CLIENTS_PER_NODE * max(1, count)
+                crowded = replace(options, threads=clients, warm_up_seconds=WARM_UP_SECONDS)
                 results = folder / f"scaling-{count}-replicas-{number + 1}.jtl"
                 rounds[count].append(run_round(subject, crowded, profile, asked, results, under=limit))
                 subject.say(
@@ -68,8 +71,8 @@ def run_scaling(subject: Subject, options: ReadOptions, folder: Path, *, percent
                 )
     setting = (
         f"Each node gets {percent:g} % of one processor (a control group), so that the database is the bottleneck. "
-        f"{describe_load(crowded)}, over {asked.people} people; {WORKERS} web server processes. With replicas the "
-        "primary serves no reads."
+        f"{CLIENTS_PER_NODE} clients for each node that serves; {workers} web server processes. With replicas the "
+        f"primary serves no reads. {describe_load(crowded)}, over {asked.people} people."
     )
     return describe_scaling(rounds, primary, percent, setting, folder)
 
