@@ -34,7 +34,7 @@ WARM_UP_SECONDS: Final = 8.0
 """In which every process has opened its connections: under the limit one costs more than many queries."""
 _PATIENT: Final = {
     # So many probers must not use up what little a node is given, nor take one that is slow on purpose for dead.
-    "HIGHLOAD_PROBE_INTERVAL_SECONDS": "2",
+    "HIGHLOAD_PROBE_INTERVAL_SECONDS": "10",
     "HIGHLOAD_PROBE_TIMEOUT_SECONDS": "10",
     "HIGHLOAD_MAX_LAG_SECONDS": "60",
 }
