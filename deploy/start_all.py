@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 
 from django.core.management import CommandError, call_command
 
@@ -20,6 +19,7 @@ from management.exit_codes import INTERRUPTED, ExitCode
 from management.local_plan import REPLICAS
 from management.monitoring import PORT, ensure_monitoring, require_monitoring, stop_monitoring
 from management.ports import require_free_port
+from management.processes import hear_termination, run_to_its_end
 from management.record import load_record, require_record
 from management.server import ServerOptions, configuration_digest, ensure_server, running_server, stop_server
 from management.setup import stop_local
@@ -32,9 +32,7 @@ def main() -> int:
     os.environ[VARIABLE] = str(Path(options.state).absolute())
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "highload.settings")
     state = StateDirectory.from_environment()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
+    hear_termination()
     code = run(options, state)
     if code != INTERRUPTED:
         return code
@@ -162,15 +160,7 @@ def manage(*arguments: str) -> None:
     Raises:
         CalledProcessError: It failed. One that is merely incomplete does not count: what there is can serve.
     """
-    process = subprocess.Popen(
-        [sys.executable, str(PROJECT_DIR / "manage.py"), *arguments], cwd=PROJECT_DIR, start_new_session=True
-    )
-    try:
-        code = process.wait()
-    except KeyboardInterrupt:
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait()
-        raise
+    code = run_to_its_end([sys.executable, str(PROJECT_DIR / "manage.py"), *arguments]).returncode
     if code not in {ExitCode.DONE, ExitCode.INCOMPLETE}:
         raise subprocess.CalledProcessError(code, arguments)
 
@@ -216,10 +206,6 @@ def stop(state: StateDirectory) -> None:
     record = load_record(state)
     if record is not None:
         stop_local(record, state, say=say)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,10 +22,12 @@ from management.experiments.load import Generator, Load, LoadTool, Plan, find_ge
 from management.experiments.people import asked_for
 from management.experiments.results import Sample, read_results, summarise
 from management.experiments.subject import Subject
+from management.processes import wait_until
+from management.state import PROJECT_DIR
 from tests.cluster import Outcome, temporary_state
 from tests.programs import jmeter, program
 from tests.stub import Answer, stub
-from tests.system import System
+from tests.system import System, hear_ctrl_c
 
 BUILT_IN = Generator(LoadTool.BUILT_IN)
 
@@ -177,6 +182,35 @@ class TestLag:
 def number_of_users(subject: Subject) -> int:
     with subject.database(subject.primary()) as connection:
         return connection.execute("SELECT count(*) FROM users").fetchone()[0]
+
+
+class TestInterrupted:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_nothing_of_its_system_is_left(self, number, tmp_path):
+        with temporary_state() as state:
+            process = subprocess.Popen(
+                [sys.executable, "manage.py", "experiment", "lag", "--users=1000000", f"--output={tmp_path}"],
+                cwd=PROJECT_DIR,
+                env=System(state).environment(),
+                stderr=subprocess.PIPE,
+                text=True,
+                preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - no other thread runs here
+            )
+            root = Path(process.stderr.readline().split()[-1])
+            assert wait_until(lambda: len(postmasters(root)) == 3, timeout_seconds=30)
+            process.send_signal(number)
+            _, talk = process.communicate(timeout=60)
+            assert (process.returncode, "is gone" in talk) == (130, True), talk
+            assert not root.exists()
+            assert not postmasters(root)
+
+
+def postmasters(root: Path) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if f"{root}/nodes/" in " ".join(process.info["cmdline"] or []) and "postgres" in process.info["cmdline"][0]
+    ]
 
 
 class TestRefusals:

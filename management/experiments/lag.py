@@ -135,10 +135,11 @@ def describe_lag(seedings: Sequence[Seeding], folder: Path) -> Chapter:
 
 def _words(seeding: Seeding) -> str:
     worst = max(seeding.lags, key=seeding.highest)
-    highest, caught_up = seeding.highest(worst), max(map(seeding.seconds_to_catch_up, seeding.lags))
+    caught_up = max(map(seeding.seconds_to_catch_up, seeding.lags))
     return (
-        f"{seeding.name.capitalize()}: {seeding.summary['seconds']:.1f} s, at most {show_bytes(highest)} behind "
-        f"({worst}); the last replica had caught up {caught_up:.2f} s after the load."
+        f"{seeding.name[0].upper()}{seeding.name[1:]}: {seeding.summary['seconds']:.1f} s, at most "
+        f"{show_bytes(seeding.highest(worst))} behind ({worst}); "
+        f"the last replica had caught up {caught_up:.2f} s after the load."
     )
 
 

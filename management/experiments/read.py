@@ -139,7 +139,9 @@ def run_read(subject: Subject, options: ReadOptions, folder: Path) -> Chapter:
                 results = folder / f"read-{profile}-{number + 1}.jtl"
                 rounds.append(run_round(subject, options, profile, asked, results))
                 _tell(subject, rounds[-1], f"round {number + 1} of {options.rounds}")
-    setting = f"Both profiles in turns. {describe_load(options)}, over {asked.people} of the people that are there."
+    setting = (
+        f"Both profiles in turns, {options.threads} clients. {describe_load(options)}, over {asked.people} people."
+    )
     return compare(rounds, primary, setting, folder)
 
 
@@ -318,7 +320,7 @@ def describe_load(options: ReadOptions) -> str:
     tool = "JMeter" if options.generator.tool is LoadTool.JMETER else "the built-in driver"
     return (
         f"{options.rounds} rounds of {options.seconds:g} s of each kind, each after {options.warm_up_seconds:g} s "
-        f"of warm-up; up to {options.threads} clients without pauses ({tool}), {describe_mix(options.mix)}"
+        f"of warm-up; requests without pauses ({tool}), {describe_mix(options.mix)}"
     )
 
 

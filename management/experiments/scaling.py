@@ -50,6 +50,7 @@ def run_scaling(subject: Subject, options: ReadOptions, folder: Path, *, percent
     replicas = [node.name for node in subject.record.nodes if node.name != primary and not node.fenced]
     if not replicas:
         raise Refused("There is no replica, so there is nothing to compare. Add some with --replicas.")
+    options = replace(options, warm_up_seconds=WARM_UP_SECONDS)
     workers = CLIENTS_PER_NODE * len(replicas)
     variables = {**_PATIENT, "HIGHLOAD_WEB_WORKERS": str(workers)}
     rounds: dict[int, list[Round]] = {count: [] for count in range(len(replicas) + 1)}
@@ -62,7 +63,7 @@ def run_scaling(subject: Subject, options: ReadOptions, folder: Path, *, percent
                 profile = Profile.REPLICATION if count else Profile.MASTER_ONLY
                 subject.serve(profile, nodes=[primary, *replicas[:count]], variables=variables)
                 clients = CLIENTS_PER_NODE * max(1, count)
-                crowded = replace(options, threads=clients, warm_up_seconds=WARM_UP_SECONDS)
+                crowded = replace(options, threads=clients)
                 results = folder / f"scaling-{count}-replicas-{number + 1}.jtl"
                 rounds[count].append(run_round(subject, crowded, profile, asked, results, under=limit))
                 subject.say(
@@ -72,7 +73,7 @@ def run_scaling(subject: Subject, options: ReadOptions, folder: Path, *, percent
     setting = (
         f"Each node gets {percent:g} % of one processor (a control group), so that the database is the bottleneck. "
         f"{CLIENTS_PER_NODE} clients for each node that serves; {workers} web server processes. With replicas the "
-        f"primary serves no reads. {describe_load(crowded)}, over {asked.people} people."
+        f"primary serves no reads. {describe_load(options)}, over {asked.people} people."
     )
     return describe_scaling(rounds, primary, percent, setting, folder)
 
@@ -112,7 +113,7 @@ def describe_scaling(
         seen=(
             f"The primary alone served {measured[0]:.0f} requests/s, {most} replicas {measured[most]:.0f}: "
             f"{factors[most]:.2f} times as many.",
-            f"Each node had {percent:g} % of a processor and used it up: see the last column.",
+            f"Each node was limited to {percent:g} % of a processor; what it used of that is in the last column.",
         ),
         findings=tuple(findings),
         tables=(_table(rounds, primary),),

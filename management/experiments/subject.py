@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import urllib.request
@@ -25,6 +24,7 @@ from management.experiments.sampling import Watched
 from management.local_node import LocalNode
 from management.local_secrets import OF_ONE_CLUSTER
 from management.ports import free_ports
+from management.processes import run_to_its_end
 from management.record import ClusterRecord, require_record
 from management.server import NO_VARIABLES, ServerOptions, configuration_digest, ensure_server, running_server
 from management.state import PROJECT_DIR, VARIABLE, StateDirectory
@@ -79,24 +79,16 @@ class Subject:
         Raises:
             OperationError: It failed; with what it said.
         """
-        done = self.spawn(*arguments)
-        out, words = done.communicate()
-        if done.returncode:
-            raise OperationError(f"{' '.join(arguments)} ended with exit code {done.returncode}: {words.strip()}")
-        result: dict[str, Any] = json.loads(out) if out.strip() else {}
-        return result
-
-    def spawn(self, *arguments: str) -> subprocess.Popen[str]:
-        """The same, not waited for."""
-        return subprocess.Popen(
+        done = run_to_its_end(
             [sys.executable, str(PROJECT_DIR / "manage.py"), *arguments],
-            cwd=PROJECT_DIR,
-            env={**os.environ, VARIABLE: str(self.state.root)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            environment={**os.environ, VARIABLE: str(self.state.root)},
+            captures=True,
         )
+        if done.returncode:
+            words = f"ended with exit code {done.returncode}: {done.stderr.strip()}"
+            raise OperationError(f"{' '.join(arguments)} {words}")
+        result: dict[str, Any] = json.loads(done.stdout) if done.stdout.strip() else {}
+        return result
 
     def serve(
         self, profile: str, *, nodes: Sequence[str] | None = None, variables: Mapping[str, str] = NO_VARIABLES
@@ -214,13 +206,6 @@ def running(state: StateDirectory, *, say: Say) -> Iterator[Subject]:
 
 
 def _script(name: str, *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", f"deploy.{name}", *arguments],
-        cwd=PROJECT_DIR,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_to_its_end([sys.executable, "-m", f"deploy.{name}", *arguments], captures=True)
     if done.returncode:
         raise OperationError(f"{name} ended with exit code {done.returncode}: {done.stderr.strip()[-600:]}")

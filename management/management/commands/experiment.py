@@ -20,6 +20,7 @@ from management.experiments.report import Report, write_report
 from management.experiments.run import ALL_REPLICAS, Name, RunOptions, run_experiments
 from management.local_plan import REPLICAS, REPLICAS_MAX
 from management.output import as_json, as_table
+from management.processes import hear_termination
 from management.seeding.load import LAG_LIMIT_MIN_BYTES
 from management.state import StateDirectory
 
@@ -169,6 +170,7 @@ class Command(ClusterCommand):
             self.confirm(question, wanted.name)
         folder = options["output"] or state.root / "experiments" / f"{time.strftime('%Y%m%dT%H%M%S')}-{wanted.name}"
         _make_empty(folder)
+        hear_termination()
         report = run_experiments(wanted, wanted.read.generator, state, folder, command=_command_line(), say=self.say)
         page = write_report(report, folder)
         self.stdout.write(as_json(report) if options["format"] == "json" else describe(report, page))
