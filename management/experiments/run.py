@@ -117,7 +117,7 @@ def _programme(
             left_out.append(f"throughput against the number of replicas: {error}")
         else:
             # It has more kinds of rounds than the comparison of two profiles, and needs fewer of each.
-            fewer = replace(options, read=replace(options.read, rounds=(options.read.rounds + 1) // 2))
+            fewer = replace(options, read=replace(options.read, rounds=(options.read.rounds + 2) // 3))
             programme.append((partial(system, ALL_REPLICAS), [_seeded(fewer, partial(_scaling, fewer))]))
     return programme
 

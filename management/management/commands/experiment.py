@@ -122,10 +122,10 @@ class Command(ClusterCommand):
             help="who makes the requests (default: jmeter where it is installed)",
         )
         parser.add_argument(
-            "--rounds", type=at_least_one, default=5, metavar="N", help="read: of each kind (default: 5)"
+            "--rounds", type=at_least_one, default=9, metavar="N", help="read: of each kind (default: 9)"
         )
         parser.add_argument(
-            "--round-seconds", type=positive_seconds, default=20.0, metavar="S", help="read: of a round (default: 20)"
+            "--round-seconds", type=positive_seconds, default=12.0, metavar="S", help="read: of a round (default: 12)"
         )
         parser.add_argument(
             "--seconds", type=positive_seconds, default=120.0, metavar="S", help="kill-primary: of load (default: 120)"
