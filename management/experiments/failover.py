@@ -14,8 +14,8 @@ from management.experiments.chapter import Chapter, Finding, Plot, Table, show_f
 from management.experiments.load import Generator, Load, LoadTool, Plan
 from management.experiments.people import asked_for
 from management.experiments.plots import draw_lines
-from management.experiments.read import SUMMARY_HEADINGS, show_summary
 from management.experiments.results import Sample, longest_gap, per_second, read_results, summarise
+from management.experiments.rounds import SUMMARY_HEADINGS, show_summary
 from management.experiments.sampling import Sampled, lags, rates, sampling
 from management.experiments.subject import Subject
 from management.survey import await_streaming

@@ -19,8 +19,9 @@ from management.experiments.failover import FailoverOptions, run_failover
 from management.experiments.lag import run_lag
 from management.experiments.load import Generator
 from management.experiments.people import has_people
-from management.experiments.read import ReadOptions, run_read
+from management.experiments.read import run_read
 from management.experiments.report import Report, circumstances
+from management.experiments.rounds import ReadOptions
 from management.experiments.scaling import run_scaling
 from management.experiments.subject import Subject, embedded, running
 from management.state import StateDirectory

@@ -14,7 +14,7 @@ from management.experiments.chapter import Chapter, Finding, Plot, Table, show_f
 from management.experiments.cpu_limit import cpu_limited
 from management.experiments.people import asked_for
 from management.experiments.plots import draw_scaling
-from management.experiments.read import (
+from management.experiments.rounds import (
     SUMMARY_HEADINGS,
     ReadOptions,
     Round,

@@ -15,8 +15,8 @@ from management.exit_codes import ExitCode
 from management.experiments.cpu_limit import require_cpu_limits
 from management.experiments.failover import FailoverOptions
 from management.experiments.load import LoadTool, find_generator
-from management.experiments.read import ReadOptions
 from management.experiments.report import Report, write_report
+from management.experiments.rounds import ReadOptions
 from management.experiments.run import ALL_REPLICAS, Name, RunOptions, run_experiments
 from management.local_plan import REPLICAS, REPLICAS_MAX
 from management.output import as_json, as_table
