@@ -259,7 +259,7 @@ class TestLoad:
         assert all(("@" in sample.email) == (sample.label == "register") for sample in samples)
 
     def test_the_built_in_driver_believes_no_wrong_body(self, subject, tmp_path):
-        wrong = Answer(200, {"userId": 0, "users": [{"firstName": "?", "lastName": "?"}]})
+        wrong = Answer(200, {"userId": 0, "users": [{"name": "?"}]})
         with stub(lambda _: wrong) as server:
             samples = run(BUILT_IN, Plan.READ, subject, tmp_path, port=str(server.port), threads="2", duration="1")
         assert {sample.label for sample in samples} == {"login", "profile", "search"}

@@ -71,7 +71,7 @@ class Results:
 
     def add(self, asked: Asked, answer: Answer, thread: str) -> bool:
         """Note one answer; whether it was right."""
-        is_right = answer.status is not None and asked.is_right(answer)
+        is_right = answer.status is not None and _is_right(asked, answer)
         status = str(answer.status or answer.error or "no answer")
         why = "" if is_right else answer.detail or "the body is not what was asked for"
         elapsed = round((answer.completed_at - answer.invoked_at) * _MS)
@@ -86,6 +86,14 @@ class Results:
     def close(self) -> None:
         """All is written."""
         self._file.close()
+
+
+def _is_right(asked: Asked, answer: Answer) -> bool:
+    try:
+        return asked.is_right(answer)
+    except (KeyError, TypeError, AttributeError):
+        # A body of another shape.
+        return False
 
 
 class People:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from management.experiments.chapter import Chapter, Finding, Plot, Table, show_f
 from management.experiments.load import Generator, Load, LoadTool, Plan
 from management.experiments.people import asked_for
 from management.experiments.plots import draw_lines
-from management.experiments.results import Sample, longest_gap, per_second, read_results, summarise
+from management.experiments.results import Sample, per_second, read_results, summarise
 from management.experiments.rounds import SUMMARY_HEADINGS, show_summary
 from management.experiments.sampling import Sampled, lags, rates, sampling
 from management.experiments.subject import Subject
@@ -89,8 +90,11 @@ class Failover:
 
     @property
     def without_writes(self) -> tuple[float, float]:
-        """The longest time without an acknowledged write: its beginning and end."""
-        return longest_gap([sample.completed_at for sample in self.writes])
+        """From the last acknowledged write before the promotion to the first one after it; NaN if none came."""
+        acknowledged_at = [sample.completed_at for sample in self.writes]
+        before = [at for at in acknowledged_at if at <= self.promotion_began_at]
+        after = [at for at in acknowledged_at if at > self.promotion_began_at]
+        return (before[-1] if before else self.began_at, after[0] if after else math.nan)
 
 
 def run_failover(subject: Subject, options: FailoverOptions, folder: Path) -> Chapter:
@@ -118,6 +122,7 @@ def run_failover(subject: Subject, options: FailoverOptions, folder: Path) -> Ch
             began_at = note(f"load begins: {options.writers} writers, {options.readers} readers")
             load.run_on(options.seconds / 2)
             killed_at = note(f"kill -9 of {primary}")
+            load.require_running()
             subject.local(primary).kill()
             load.run_on(options.promote_after_seconds)
             promotion_began_at = note("promote_replica begins")
@@ -232,7 +237,8 @@ def _by_label(done: Failover) -> Table:
 
 
 def _timeline(done: Failover, first_write_at: float) -> Table:
-    events = sorted((*done.events, Event(first_write_at, "first write acknowledged again")), key=lambda each: each.at)
+    again = [] if math.isnan(first_write_at) else [Event(first_write_at, "first write acknowledged again")]
+    events = sorted([*done.events, *again], key=lambda each: each.at)
     rows = tuple((show_figure(round(event.at - done.began_at, 2)), event.what) for event in events)
     return Table("What happened when", ("second", "event"), rows)
 

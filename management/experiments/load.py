@@ -122,6 +122,16 @@ class Load:
         # Both make the result file just before their first request.
         if not wait_until(lambda: self._results.exists() or not self.is_running(), timeout_seconds=_GRACE_SECONDS):
             raise OperationError(f"The load did not begin within {_GRACE_SECONDS:.0f} s; see {self._log}")
+        self.require_running()
+
+    def require_running(self) -> None:
+        """Do nothing while it is at it.
+
+        Raises:
+            OperationError: It has ended already.
+        """
+        if not self.is_running():
+            raise OperationError(f"The load has ended before its time: {self._last_words()} ({self._log})")
 
     def run_on(self, seconds: float) -> None:
         """Block while it goes on for so long, or until it ends."""

@@ -106,7 +106,8 @@ def _figure(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Any]:
 
 def _mark(axes: Any, marks: Mapping[str, float]) -> None:
     """Upright lines with numbers; what they mean is in the legend."""
-    for number, (name, at) in enumerate(sorted(marks.items(), key=lambda mark: mark[1]), start=1):
+    known = [mark for mark in marks.items() if not math.isnan(mark[1])]
+    for number, (name, at) in enumerate(sorted(known, key=lambda mark: mark[1]), start=1):
         axes.axvline(at, color="#333333", linewidth=0.8, linestyle=":", label=f"{number}  {name}")
         axes.annotate(str(number), (at, 1.0), xycoords=("data", "axes fraction"), fontsize=8, ha="center", va="bottom")
 

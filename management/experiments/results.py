@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -145,12 +144,3 @@ def per_second(moments: Iterable[float], began_at: float) -> list[tuple[float, i
     """
     counts = Counter(int(moment - began_at) for moment in moments if moment >= began_at)
     return [(float(second), counts[second]) for second in range(max(counts, default=-1) + 1)]
-
-
-def longest_gap(moments: Sequence[float]) -> tuple[float, float]:
-    """Beginning and end of the longest time between two moments, which are in order. Equal if there is none.
-
-    >>> longest_gap([1.0, 1.5, 4.0, 4.1])
-    (1.5, 4.0)
-    """
-    return max(pairwise(moments), key=lambda pair: pair[1] - pair[0], default=(0.0, 0.0))

@@ -137,6 +137,8 @@ def _seeded(options: RunOptions, experiment: Experiment) -> Experiment:
 
     def on_people(subject: Subject, folder: Path) -> Chapter:
         if not has_people(subject):
+            if subject.keeps_users:
+                raise Refused("There are no seeded people to ask for. Add some first: `manage.py seed_users --append`.")
             subject.say(f"seeding {options.users} people")
             subject.seed(options.users)
         return experiment(subject, folder)

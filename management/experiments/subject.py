@@ -24,7 +24,7 @@ from management.experiments.sampling import Watched
 from management.local_node import LocalNode
 from management.local_secrets import OF_ONE_CLUSTER
 from management.ports import free_ports
-from management.processes import run_to_its_end
+from management.processes import deaf_to_interrupts, run_to_its_end
 from management.record import ClusterRecord, require_record
 from management.server import NO_VARIABLES, ServerOptions, configuration_digest, ensure_server, running_server
 from management.state import PROJECT_DIR, VARIABLE, StateDirectory
@@ -183,9 +183,11 @@ def embedded(replicas: int, *, say: Say) -> Iterator[Subject]:
         )
         yield subject
     finally:
-        _script("stop_all", f"--state={root}", "--destroy", "--no-input")
-        shutil.rmtree(root, ignore_errors=True)
-        os.environ.update(kept)
+        # Deaf to further interrupts, so that nothing of it is left.
+        with deaf_to_interrupts():
+            os.environ.update(kept)
+            _script("stop_all", f"--state={root}", "--destroy", "--no-input")
+            shutil.rmtree(root, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -2,9 +2,10 @@
 
 import pytest
 
-from management.errors import Unknown
+from management.errors import OperationError, Unknown
 from management.experiments.chapter import Finding
 from management.experiments.driver import read_properties
+from management.experiments.failover import Failover
 from management.experiments.lag import Seeding
 from management.experiments.load import Load, Plan
 from management.experiments.results import Sample, read_results, summarise
@@ -122,6 +123,30 @@ class TestSeeding:
 
     def test_has_not_if_it_was_not_seen(self):
         assert str(self.seeding((10.1, 500_000), (10.2, 400_000)).seconds_to_catch_up("pg2")) == "nan"
+
+
+class TestFailover:
+    def failover(self, *acknowledged_at: float) -> Failover:
+        samples = tuple(Sample(at, 0.0, "register", True, "201", "", "") for at in acknowledged_at)
+        return Failover("pg1", "pg2", 0.0, 10.0, 15.0, (), samples, Sampled((), ()), {}, (), 2, "rewind")
+
+    def test_is_without_writes_from_the_last_before_to_the_first_after_the_promotion(self):
+        # A longer pause elsewhere is another matter.
+        assert self.failover(1.0, 9.5, 16.0, 60.0).without_writes == (9.5, 16.0)
+
+    def test_writes_that_never_come_back_are_no_short_pause(self):
+        _, again_at = self.failover(1.0, 5.0, 9.5).without_writes
+        assert not Finding("x", again_at - 15.0, "s", at_most=2.0).is_met
+
+
+class TestLoad:
+    def test_one_that_ends_at_once_has_not_begun(self, tmp_path):
+        class Broken:
+            def command(self, plan: Plan, file, results):
+                return ["false"]
+
+        with pytest.raises(OperationError, match="ended before its time"):
+            Load(Broken(), Plan.READ, {}, tmp_path / "load.jtl").await_begin()
 
 
 class TestProperties:

@@ -169,6 +169,8 @@ class Command(ClusterCommand):
             question = f"This acts on the running system in {state.root}, as --help says. Type {wanted.name} to go on: "
             self.confirm(question, wanted.name)
         folder = options["output"] or state.root / "experiments" / f"{time.strftime('%Y%m%dT%H%M%S')}-{wanted.name}"
+        # The load runs in another directory.
+        folder = folder.resolve()
         _make_empty(folder)
         hear_termination()
         report = run_experiments(wanted, wanted.read.generator, state, folder, command=_command_line(), say=self.say)
