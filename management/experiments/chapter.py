@@ -88,7 +88,7 @@ def show_figure(value: float) -> str:
     >>> [show_figure(value) for value in (0, 1.0467, 34.56, 1234.5)]
     ['0', '1.047', '34.6', '1234']
     """
-    if value == int(value if value == value else 0):  # noqa: PLR0124 - NaN is no integer
+    if float(value).is_integer():
         return f"{value:.0f}"
     digits = 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0  # noqa: PLR2004 - magnitudes
     return f"{value:.{digits}f}"
