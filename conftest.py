@@ -4,28 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 from psycopg import sql
 
 from management.credentials import operator_credentials
 from routers import health
-from tests.cluster import Cluster, temporary_state
+from tests.cluster import Cluster, copied_cluster
 from tests.monitored import Monitored, monitored_system
-from tests.ports import free_ports
 from tests.settings import BASE_PORT, NODE_COUNT, STATE
-from tests.system import System, running_system
+from tests.system import System, copied_system
 
 pytest_plugins = ["routers.testing"]
 ALIASES = ["default", *(f"pg{number + 1}" for number in range(NODE_COUNT))]
+SHARED = {"shared_system", "monitored"}
+"""Fixtures of several tests, which therefore one worker runs."""
+
+
+# Last: after the order has been shuffled.
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tell the workers of pytest-xdist what belongs together."""
+    for item in items:
+        for name in SHARED.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(name if name == "monitored" else item.path.stem))
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """The suite's cluster: a primary and two replicas, any one of which confirms a commit. Leave it as it was."""
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """The suite's cluster: a primary and two replicas, any one of which confirms a commit. Leave it as it was.
+
+    Where no test has the marker `replication`, the primary is alone: a test without the marker needs no replica.
+    """
+    needs_replicas = any(item.get_closest_marker("replication") for item in request.session.items)
     shared = Cluster(STATE)
-    shared.setup(base_port=BASE_PORT)
+    shared.setup(base_port=BASE_PORT, replicas=NODE_COUNT - 1 if needs_replicas else 0)
     with shared.superuser("pg1") as connection:
         # For the test database. The application itself never needs it.
         connection.execute(sql.SQL("ALTER ROLE highload CREATEDB"))
@@ -48,36 +61,22 @@ def django_db_modify_db_settings(cluster: Cluster) -> None:
 
 @pytest.fixture
 def make_cluster() -> Iterator[Callable[..., Cluster]]:
-    """Clusters to break: `make_cluster(replicas=2, sync=…)`."""
-    made: list[Cluster] = []
-    contexts = []
-
-    def make(**wanted: Any) -> Cluster:
-        context = temporary_state()
-        contexts.append(context)
-        one = Cluster(context.__enter__())
-        one.setup(base_port=free_ports(wanted.get("replicas", 2) + 1), **wanted)
-        made.append(one)
-        return one
-
-    yield make
-    for one in made:
-        one.destroy()
-    for context in contexts:
-        context.__exit__(None, None, None)
+    """Clusters to break: `make_cluster(replicas=1, sync="off")`."""
+    with ExitStack() as started:
+        yield lambda **wanted: started.enter_context(copied_cluster(**wanted))
 
 
 @pytest.fixture
 def make_system() -> Iterator[Callable[..., System]]:
-    """Systems to break: `make_system("--sync=quorum", variables={…})`."""
+    """Systems to break: `make_system(sync="off", variables={…})`."""
     with ExitStack() as started:
-        yield lambda *arguments, **options: started.enter_context(running_system(*arguments, **options))
+        yield lambda **wanted: started.enter_context(copied_system(**wanted))
 
 
 @pytest.fixture(scope="module")
 def shared_system() -> Iterator[System]:
     """A system for the tests of a module that break nothing. They add people to it."""
-    with running_system() as system:
+    with copied_system() as system:
         yield system
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,18 +20,17 @@ from management.local_node import LocalNode
 from management.local_plan import LocalSetup
 from management.processes import is_gone, wait_until
 from management.record import ClusterRecord, require_record
-from management.setup import setup_local, stop_local
-from management.state import PROJECT_DIR, StateDirectory
+from management.setup import setup_local
+from management.state import VARIABLE, StateDirectory
 from management.survey import Survey, take_survey
+from management.synchronous import SyncMode
+from tests import warm
+from tests.golden import REPLICAS, copy_cluster, silent
+from tests.remains import Remains
+from tests.run import environment_of, run_directory
+from tests.warm import Outcome
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended."""
-
-    code: int
-    stdout: str
-    stderr: str
+__all__ = ["Cluster", "Outcome", "copied_cluster", "temporary_state"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ class Cluster:
         return take_survey(self.record, operator_credentials(self.state).superuser, self.state)
 
     def setup(self, **wanted: Any) -> None:
-        setup_local(LocalSetup(**wanted), self.state, say=_silent)
+        setup_local(LocalSetup(**wanted), self.state, say=silent)
 
     def start(self, name: str) -> None:
         self.node(name).start(self.record.host())
@@ -122,51 +118,35 @@ class Cluster:
                         connection.execute(f"ALTER SYSTEM RESET {setting.partition(' ')[0]}".encode())
                     connection.execute("SELECT pg_reload_conf()")
 
-    def command(self, *arguments: str, stdin: str | None = None) -> Outcome:
+    def command(self, *arguments: str, stdin: str = "") -> Outcome:
         """Run a command of manage.py on this cluster, in a process of its own."""
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=PROJECT_DIR,
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-            input=stdin,
-        )
-        return Outcome(done.returncode, done.stdout, done.stderr)
+        return warm.run(["manage", *arguments], environment=self.environment(), stdin=stdin)
 
     def environment(self) -> dict[str, str]:
         """Of a process that works on this cluster and no other."""
-        own = {name: value for name, value in os.environ.items() if not name.startswith("HIGHLOAD_")}
-        kept = {name: value for name, value in os.environ.items() if name.startswith("HIGHLOAD_ARGON2_")}
-        return {**own, **kept, "HIGHLOAD_STATE": str(self.state.root), "DJANGO_SETTINGS_MODULE": "highload.settings"}
+        return environment_of(self.state)
 
     def destroy(self) -> None:
-        """Thaw and stop everything, and delete it."""
-        record = self.record
-        for each in record.nodes:
-            pid = self.node(each.name).pid()
-            if pid is not None:
-                for process in [psutil.Process(pid), *psutil.Process(pid).children()]:
-                    with suppress(psutil.NoSuchProcess):
-                        process.resume()
-        stop_local(record, self.state, say=_silent)
-        for each in record.nodes:
-            shutil.rmtree(Path(str(each.data_dir)).parent, ignore_errors=True)
-        shutil.rmtree(self.state.root, ignore_errors=True)
+        """End everything at once, frozen or not, and delete it. Ending in order is `deploy/stop-all`'s."""
+        Remains(self.state.root, VARIABLE).clear()
 
 
 @contextmanager
 def temporary_state() -> Iterator[StateDirectory]:
     """A state directory where the nodes' user can reach it."""
-    root = Path(tempfile.mkdtemp(prefix="highload-tests-"))
+    root = Path(tempfile.mkdtemp(prefix="state-", dir=run_directory()))
     root.chmod(0o755)
     try:
         yield StateDirectory(root)
     finally:
-        shutil.rmtree(root, ignore_errors=True)
+        Remains(root, VARIABLE).clear()
 
 
-def _silent(_message: str) -> None:
-    """Tests read results, not progress."""
+@contextmanager
+def copied_cluster(*, replicas: int = REPLICAS, sync: str | None = None) -> Iterator[Cluster]:
+    """A cluster that runs; destroyed afterwards."""
+    with temporary_state() as state:
+        copy_cluster(state, replicas=replicas)
+        cluster = Cluster(state)
+        cluster.setup(sync=SyncMode(sync) if sync else None)
+        yield cluster

@@ -1,22 +1,23 @@
 """Settings of the test suite: those of the system, on a cluster of its own that `conftest.py` starts."""
 
-import atexit
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
 from management.credentials import generate_secret, write_secret_file
+from management.local_secrets import OF_ONE_CLUSTER
 from management.state import StateDirectory
 from tests.ports import free_ports
+from tests.run import run_directory
 
 NODE_COUNT = 3
 
-
-# PostgreSQL may run as another user than pytest: its data must lie where that user can go.
-STATE = StateDirectory(Path(tempfile.mkdtemp(prefix="highload-tests-")))
+# Another cluster's, of the developer or of the process that started this one, would win over the file.
+for variable in OF_ONE_CLUSTER:
+    os.environ.pop(variable, None)
+# One for each process that runs tests.
+STATE = StateDirectory(Path(tempfile.mkdtemp(prefix="suite-", dir=run_directory())))
 STATE.root.chmod(0o755)
-atexit.register(shutil.rmtree, STATE.root, ignore_errors=True)
 BASE_PORT = free_ports(NODE_COUNT)
 write_secret_file(
     STATE.application_env,

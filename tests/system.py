@@ -17,10 +17,12 @@ from management.credentials import Login, read_env_file
 from management.processes import wait_until
 from management.server import RunningServer, running_server
 from management.state import PROJECT_DIR
+from tests import warm
 from tests.cluster import Cluster, Outcome, temporary_state
+from tests.golden import USERS, copy_system
 from tests.ports import free_ports
 
-USERS = 300
+__all__ = ["USERS", "System", "copied_system", "hear_ctrl_c", "running_system"]
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,20 @@ def running_system(*arguments: str, variables: Mapping[str, str] | None = None) 
             *arguments,
         )
         assert outcome.code == 0, outcome.stderr
-        try:
-            assert wait_until(system.sees_all_replicas, timeout_seconds=10)
-            yield system
-        finally:
-            system.script("stop-all", "--destroy", "--no-input")
+        assert wait_until(system.sees_all_replicas, timeout_seconds=60)
+        yield system
+
+
+@contextmanager
+def copied_system(
+    *, sync: str | None = None, profile: str = "replication", variables: Mapping[str, str] | None = None
+) -> Iterator[System]:
+    """A system as deploy/start-all leaves it, sooner; destroyed afterwards."""
+    with temporary_state() as state:
+        copy_system(state)
+        system = System(state, variables or {})
+        arguments = ["tests.serving", str(free_ports(1)), profile, *([sync] if sync else [])]
+        outcome = warm.run(arguments, environment=system.environment())
+        assert outcome.code == 0, outcome.stderr
+        assert wait_until(system.sees_all_replicas, timeout_seconds=60)
+        yield system

@@ -62,7 +62,7 @@ class TestVerifyHistory:
         assert {operation.timeline for operation in acknowledged} == {1, 2}
 
     def test_acknowledged_writes_that_a_promotion_loses_are_found(self, make_system):
-        system = make_system("--sync=off")
+        system = make_system(sync="off")
         report = run_history(system.url, seconds=8, during=lambda: lose_acknowledged_writes(system)).report
         assert (report.exit_code(), report.doubts) == (ExitCode.REFUSED, ())
         assert report.verdict.count(Invariant.ACKNOWLEDGED_WRITES_LOST) > 0

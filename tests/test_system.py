@@ -165,7 +165,7 @@ class TestReplicationProfile:
         return rows.fetchall()
 
     def test_master_only_reads_the_primary(self, make_system):
-        system = make_system("--profile=master-only")
+        system = make_system(profile="master-only")
         with system.superuser("pg1") as primary, system.http as http:
             primary.execute("SELECT pg_stat_statements_reset()")
             assert http.get("/v0/api/users/1").status_code == 200

@@ -23,6 +23,7 @@ from management.state import PROJECT_DIR
 from management.survey import Survey, take_survey
 from management.synchronous import SynchronousReplication, SyncMode
 from routers.node import Role
+from tests import run
 from tests.cluster import Cluster, Outcome, temporary_state
 from tests.ports import free_ports
 
@@ -90,6 +91,7 @@ class ContainedNodes(Cluster):
         secrets = read_env_file(self.state.operator_env)
         variables = {
             "PATH": f"{self.host.installation.bindir}:{os.environ['PATH']}",
+            run.VARIABLE: str(run.run_directory()),
             "NODE": name,
             "HIGHLOAD_NODES": ",".join(f"{node.name}={node.host}:{node.port}" for node in self.nodes),
             "PGDATA": str(self.home(name) / "node"),
