@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging.config
 import math
 import sys
 from abc import abstractmethod
@@ -10,6 +11,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import psutil
 import psycopg
+from django.apps import apps
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
@@ -90,6 +93,10 @@ class ClusterCommand(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the operation and turn its errors into a message and an exit code."""
+        if not apps.ready:
+            # Started without the application. What is wrong in the settings is said before anything is done; the
+            # clock and the logs are as they say.
+            logging.config.dictConfig(settings.LOGGING)
         try:
             code = self.operate(StateDirectory.from_environment(), options)
         except OperationError as error:

@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from management.survey import Survey
 
 
@@ -23,14 +20,18 @@ def _plain(value: Any) -> Any:
 
 
 def as_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> str:
-    """A table in plain text, as wide as its content."""
-    console = Console(width=200, no_color=True, highlight=False)
-    table = Table(*headings, title=title or None, title_justify="left", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    with console.capture() as capture:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+    """A table in plain text, as wide as its content.
+
+    >>> print(as_table(("node", "role"), [("pg1", "primary"), ("pg2", "replica")], title="cluster"))
+    cluster
+    node  role
+    pg1   primary
+    pg2   replica
+    """
+    lines = [headings, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    shown = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    return "\n".join([title, *shown] if title else shown)
 
 
 def show_bytes(count: int | None) -> str:

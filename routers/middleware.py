@@ -17,6 +17,7 @@ from routers.conf import PRIMARY_ALIAS, RoutingSettings, routing_settings
 from routers.consistency import next_token, read_token
 from routers.errors import PrimaryOverloaded, PrimaryUnavailable
 from routers.failures import is_node_failure
+from routers.headers import STATUS_HEADER, TOKEN_HEADER
 from routers.request_state import Scope
 from routers.token import Token, sign
 
@@ -28,8 +29,6 @@ READS_ONLY_ATTRIBUTE: Final = "reads_only"
 """A view class that sets this to True promises that its unsafe methods write nothing."""
 MAY_BE_STALE_ATTRIBUTE: Final = "may_be_stale"
 """A view class that sets this to True prefers an old answer to none when the primary is over its budget."""
-TOKEN_HEADER: Final = "Consistency-Token"  # noqa: S105 - a name
-STATUS_HEADER: Final = "Consistency-Status"
 RETRY_AFTER_SECONDS: Final = 2
 
 

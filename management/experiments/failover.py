@@ -12,7 +12,8 @@ from typing import Final
 from management.credentials import operator_credentials
 from management.errors import Incomplete, OperationError
 from management.experiments.chapter import Chapter, Finding, Plot, Table, show_figure
-from management.experiments.load import Generator, Load, LoadTool, Plan
+from management.experiments.load import Load, LoadTool, Plan
+from management.experiments.options import FailoverOptions
 from management.experiments.people import asked_for
 from management.experiments.plots import draw_lines
 from management.experiments.results import Sample, per_second, read_results, summarise
@@ -32,19 +33,6 @@ STREAMING_SECONDS: Final = 20.0
 WRITABLE_AGAIN_SECONDS: Final = 2.0
 """From the start of `promote_replica` to the first write."""
 _MIB: Final = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class FailoverOptions:
-    """How it is made."""
-
-    generator: Generator
-    seconds: float
-    """Of the load. The primary is killed after half of them."""
-    writers: int
-    readers: int
-    promote_after_seconds: float
-    """From the kill to `promote_replica`: how long somebody looks before acting."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from management.experiments.chapter import Chapter, Finding, Plot, Table
+from management.experiments.options import ReadOptions
 from management.experiments.people import asked_for
 from management.experiments.plots import draw_bars, draw_distribution, draw_lines
 from management.experiments.results import per_second, summarise
 from management.experiments.rounds import (
     SUMMARY_HEADINGS,
-    ReadOptions,
     Round,
     describe_load,
     run_round,

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from management.experiments.chapter import show_figure
-from management.experiments.load import Generator, Load, LoadTool, Plan
+from management.experiments.load import Load, LoadTool, Plan
+from management.experiments.options import ReadOptions
 from management.experiments.people import Asked
 from management.experiments.results import Sample, Summary, read_results, summarise
 from management.experiments.sampling import Sampled, increase, sampling
@@ -19,21 +20,6 @@ from routers.conf import Profile
 
 SAMPLE_SECONDS: Final = 1.0
 SUMMARY_HEADINGS: Final = ("requests", "failed", "requests/s", "p50, ms", "p95, ms", "p99, ms")
-
-
-@dataclass(frozen=True, slots=True)
-class ReadOptions:
-    """How the load is made."""
-
-    generator: Generator
-    rounds: int
-    """Of each profile. They take turns, so that what the machine does meanwhile meets both alike."""
-    seconds: float
-    """Of each round, beside the warm-up."""
-    threads: int
-    mix: dict[str, int]
-    """Per cent of login, profile, search."""
-    warm_up_seconds: float = 4.0
 
 
 @dataclass(frozen=True, slots=True)

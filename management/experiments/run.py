@@ -4,58 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from management.connection import connect
 from management.credentials import operator_credentials
 from management.errors import Refused, Unknown
 from management.experiments.chapter import Chapter
 from management.experiments.cpu_limit import require_cpu_limits
-from management.experiments.failover import FailoverOptions, run_failover
+from management.experiments.failover import run_failover
 from management.experiments.lag import run_lag
 from management.experiments.load import Generator
+from management.experiments.options import ALL_REPLICAS, Name, RunOptions
 from management.experiments.people import has_people
 from management.experiments.read import run_read
 from management.experiments.report import Report, circumstances
-from management.experiments.rounds import ReadOptions
 from management.experiments.scaling import run_scaling
 from management.experiments.subject import Subject, embedded, running
 from management.state import StateDirectory
 from management.talk import Say
-
-ALL_REPLICAS: Final = 3
-"""Of the system on which `all` compares numbers of replicas."""
-
-
-class Name(StrEnum):
-    """The experiments."""
-
-    READ = "read"
-    LAG = "lag"
-    KILL_PRIMARY = "kill-primary"
-    ALL = "all"
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """What is wanted."""
-
-    name: Name
-    is_running: bool
-    """On the system of the state directory, not on one made for it."""
-    replicas: int
-    users: int
-    """People that are seeded where there are none, and by the experiment on lag."""
-    read: ReadOptions
-    failover: FailoverOptions
-    node_cpu_percent: float | None
-    """None: nodes are not limited; `all` then leaves the comparison out."""
-    max_lag_bytes: int | None
-
 
 Experiment = Callable[[Subject, Path], Chapter]
 System = Callable[[], AbstractContextManager[Subject]]

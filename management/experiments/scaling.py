@@ -12,11 +12,11 @@ from typing import Final
 from management.errors import Refused
 from management.experiments.chapter import Chapter, Finding, Plot, Table, show_figure
 from management.experiments.cpu_limit import cpu_limited
+from management.experiments.options import ReadOptions
 from management.experiments.people import asked_for
 from management.experiments.plots import draw_scaling
 from management.experiments.rounds import (
     SUMMARY_HEADINGS,
-    ReadOptions,
     Round,
     describe_load,
     run_round,

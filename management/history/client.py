@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from management.errors import Refused
 from routers.conf import RoutingSettings
-from routers.middleware import STATUS_HEADER, TOKEN_HEADER
+from routers.headers import STATUS_HEADER, TOKEN_HEADER
 
 COOKIES: Final = (RoutingSettings().token_cookie, RoutingSettings().seen_cookie)
 

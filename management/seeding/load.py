@@ -27,7 +27,6 @@ from users.models import User
 
 _TABLE: Final = User._meta.db_table
 _POLL_SECONDS: Final = 0.05
-LAG_LIMIT_MIN_BYTES: Final = 2 * 1024 * 1024
 _LIMITED_ROWS: Final = 500
 """Written at a time under a limit of lag: about half a MiB of WAL, indexes included."""
 

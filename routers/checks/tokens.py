@@ -12,7 +12,7 @@ from django.core.checks import CheckMessage
 from routers.checks.classes import has_middleware
 from routers.checks.finding import finding
 from routers.conf import Profile, RoutingSettings
-from routers.middleware import TOKEN_HEADER
+from routers.headers import TOKEN_HEADER
 
 _OTHER_COOKIES: Final = ("SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME", "LANGUAGE_COOKIE_NAME")
 _SECURE_PREFIXES: Final = ("__secure-", "__host-")

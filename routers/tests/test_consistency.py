@@ -13,8 +13,8 @@ from management.credentials import operator_credentials
 from management.processes import wait_until
 from routers import consistency, health, reading_from_replica
 from routers.errors import NotCommitted, WriteOnReadNode
+from routers.headers import STATUS_HEADER, TOKEN_HEADER
 from routers.lsn import Lsn
-from routers.middleware import STATUS_HEADER, TOKEN_HEADER
 from routers.request_state import current_scope, scope
 from routers.token import Token, sign, verify
 from tests.ports import free_ports

@@ -7,22 +7,24 @@ import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import django
 
 from management.base import ClusterCommand, positive_seconds
 from management.errors import Refused
 from management.exit_codes import ExitCode
 from management.experiments.cpu_limit import require_cpu_limits
-from management.experiments.failover import FailoverOptions
 from management.experiments.load import LoadTool, find_generator
-from management.experiments.report import Report, write_report
-from management.experiments.rounds import ReadOptions
-from management.experiments.run import ALL_REPLICAS, Name, RunOptions, run_experiments
+from management.experiments.options import ALL_REPLICAS, FailoverOptions, Name, ReadOptions, RunOptions
 from management.local_plan import REPLICAS, REPLICAS_MAX
 from management.output import as_json, as_table
 from management.processes import hear_termination
-from management.seeding.load import LAG_LIMIT_MIN_BYTES
+from management.seeding.task import LAG_LIMIT_MIN_BYTES
 from management.state import StateDirectory
+
+if TYPE_CHECKING:
+    from management.experiments.report import Report
 
 KINDS: Final = ("login", "profile", "search")
 MIX: Final = "login=5,profile=65,search=30"
@@ -173,6 +175,11 @@ class Command(ClusterCommand):
         folder = folder.resolve()
         _make_empty(folder)
         hear_termination()
+        # The report's templates are found through the installed apps.
+        django.setup()
+        from management.experiments.report import write_report  # noqa: PLC0415 - with Django's templates
+        from management.experiments.run import run_experiments  # noqa: PLC0415 - with matplotlib, half a second
+
         report = run_experiments(wanted, wanted.read.generator, state, folder, command=_command_line(), say=self.say)
         page = write_report(report, folder)
         self.stdout.write(as_json(report) if options["format"] == "json" else describe(report, page))

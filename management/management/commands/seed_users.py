@@ -3,49 +3,19 @@
 from __future__ import annotations
 
 import os
-import resource
-import sys
-import time
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from django.contrib.auth.hashers import make_password
-from django.utils import timezone
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.text import Text
+import django
 
 from management.base import ClusterCommand, positive_seconds
 from management.credentials import read_env_file
 from management.errors import Incomplete, Refused
 from management.exit_codes import ExitCode
 from management.output import as_json, show_bytes
-from management.seeding.load import LAG_LIMIT_MIN_BYTES, LagWatch, await_replicas, count_users, has_users, load_users
-from management.seeding.people import generate_people
+from management.seeding.task import COUNT_MAX, LAG_LIMIT_MIN_BYTES, SeedOptions, SeedSummary
 from management.state import StateDirectory
-
-COUNT_MAX = 100_000_000
-_KIB = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class SeedSummary:
-    """What was loaded, and what it took."""
-
-    users: int
-    first_id: int
-    last_id: int
-    seconds: float
-    seconds_waiting_for_replicas: float
-    seconds_catching_up: float
-    """Of these, at the end."""
-    peak_memory_bytes: int
-    highest_lag_bytes: dict[str, int]
-    export: str | None
 
 
 class Command(ClusterCommand):
@@ -87,50 +57,33 @@ class Command(ClusterCommand):
     def operate(self, state: StateDirectory, options: dict[str, Any]) -> ExitCode:
         """Generate and load."""
         self._check(options)
+        django.setup()
+        from management.seeding.load import count_users, has_users  # noqa: PLC0415 - the models exist from here on
+        from management.seeding.run import run_seeding  # noqa: PLC0415 - as above
+
         if options["if_empty"] and has_users():
             self.say("there are users already; nothing to seed")
             return ExitCode.DONE
         password = options["password"] or _generated_password(state)
-        if options["replace"]:
-            self._confirm_replace(no_input=options["no_input"])
-        started_at = time.monotonic()
-        count = options["count"]
-        watch = LagWatch(options["max_lag_bytes"])
-        password_hash = make_password(password)
-        now = timezone.now()
-        with _progress_bar(count, watch) as progress:
-            first_id = load_users(
-                lambda first: generate_people(
-                    count=count, first_id=first, seed=options["seed"], password_hash=password_hash, joined_at=now
-                ),
+        if options["replace"] and not options["no_input"]:
+            self._confirm_replace(count_users())
+        seeded = run_seeding(
+            SeedOptions(
+                count=options["count"],
+                seed=options["seed"],
+                password=password,
                 replace=options["replace"],
                 append=options["append"],
                 export=options["export"],
-                watch=watch,
-                progress=progress,
+                max_lag_bytes=options["max_lag_bytes"],
+                timeout_seconds=options["timeout"],
             )
-            progress.phase("replicas catch up")
-            catching_up_at = time.monotonic()
-            behind = await_replicas(watch, timeout_seconds=options["timeout"])
-        ended_at = time.monotonic()
-        self._show(
-            SeedSummary(
-                users=count,
-                first_id=first_id,
-                last_id=first_id + count - 1,
-                seconds=round(ended_at - started_at, 2),
-                seconds_waiting_for_replicas=round(ended_at - catching_up_at + watch.waited_seconds, 2),
-                seconds_catching_up=round(ended_at - catching_up_at, 2),
-                peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB,
-                highest_lag_bytes=watch.highest_bytes,
-                export=str(options["export"]) if options["export"] else None,
-            ),
-            options["format"],
         )
-        if behind:
+        self._show(seeded.summary, options["format"])
+        if seeded.behind:
             raise Incomplete(
-                f"The users are loaded, but {', '.join(behind)} had not replayed them in {options['timeout']:.0f} s. "
-                "Watch with `manage.py check_lag --watch 1`."
+                f"The users are loaded, but {', '.join(seeded.behind)} had not replayed them in "
+                f"{options['timeout']:.0f} s. Watch with `manage.py check_lag --watch 1`."
             )
         return ExitCode.DONE
 
@@ -147,9 +100,8 @@ class Command(ClusterCommand):
             if (export.exists() and not export.is_file()) or not os.access(export.parent, os.W_OK):
                 raise Refused(f"--export {export} must be a regular file, in a directory that you may write.")
 
-    def _confirm_replace(self, *, no_input: bool) -> None:
-        doomed = count_users()
-        if doomed and not no_input:
+    def _confirm_replace(self, doomed: int) -> None:
+        if doomed:
             self.confirm(f"This deletes all {doomed} users for ever. Type the number to go on: ", str(doomed))
 
     def _show(self, summary: SeedSummary, form: str) -> None:
@@ -171,45 +123,3 @@ def _generated_password(state: StateDirectory) -> str:
     if not password:
         raise Refused("Give the users' password with --password, or in HIGHLOAD_SEED_PASSWORD.")
     return password
-
-
-class _LagColumn(ProgressColumn):
-    def __init__(self, watch: LagWatch) -> None:
-        super().__init__()
-        self._watch = watch
-
-    def render(self, task: Task) -> Text:
-        """The lag of each replica now."""
-        lags = self._watch.look()
-        return Text(
-            "lag " + "  ".join(f"{name} {show_bytes(lag)}" for name, lag in sorted(lags.items())) if lags else ""
-        )
-
-
-class _Bar:
-    """Shows the phases of a load as one bar for the rows and a word for the rest."""
-
-    def __init__(self, progress: Progress, count: int) -> None:
-        self._progress = progress
-        self._task = progress.add_task("copy", total=count)
-
-    def phase(self, name: str) -> None:
-        """Another phase begins."""
-        self._progress.update(self._task, description=name)
-
-    def rows(self, count: int) -> None:
-        """So many more rows were sent."""
-        self._progress.advance(self._task, count)
-
-
-@contextmanager
-def _progress_bar(count: int, watch: LagWatch) -> Iterator[_Bar]:
-    columns = (
-        TextColumn("{task.description:<29}"),
-        BarColumn(bar_width=12),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        _LagColumn(watch),
-    )
-    with Progress(*columns, console=Console(file=sys.stderr), refresh_per_second=5) as progress:
-        yield _Bar(progress, count)
