@@ -18,16 +18,20 @@ from tests.system import System, copied_system
 pytest_plugins = ["routers.testing"]
 ALIASES = ["default", *(f"pg{number + 1}" for number in range(NODE_COUNT))]
 SHARED = {"shared_system", "monitored"}
-"""Fixtures of several tests, which therefore one worker runs."""
+"""Fixtures of several tests, which therefore one worker of pytest-xdist runs."""
+REPLICATED = {"make_cluster", "make_system", *SHARED}
 
 
-# Last: after the order has been shuffled.
-@pytest.hookimpl(trylast=True)
+# First: markers are chosen by afterwards.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tell the workers of pytest-xdist what belongs together."""
+    """Mark what needs replicas, and what belongs together."""
     for item in items:
-        for name in SHARED.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group(name if name == "monitored" else item.path.stem))
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & REPLICATED:
+            item.add_marker(pytest.mark.replication)
+        if fixtures & SHARED:
+            item.add_marker(pytest.mark.xdist_group("monitored" if "monitored" in fixtures else item.path.stem))
 
 
 @pytest.fixture(scope="session")

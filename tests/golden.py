@@ -6,6 +6,7 @@ A copy has the system identifier and the passwords of the others, and its own po
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from tests.run import environment_of, run_directory
 USERS: Final = 300
 REPLICAS: Final = 2
 """Of a system."""
+VARIABLE: Final = "TESTS_GOLDEN"
 _COPIED: Final = ("highload.env", "operator.env")
 
 
@@ -57,7 +59,8 @@ def copy_system(state: StateDirectory) -> None:
 
 def _golden(name: str, make: Callable[[StateDirectory], None]) -> StateDirectory:
     """The one of this name, made by whichever process of the run is the first to need it."""
-    home = run_directory() / "golden"
+    # In the environment, so that a run that a test starts need not make its own.
+    home = Path(os.environ.setdefault(VARIABLE, str(run_directory() / "golden")))
     home.mkdir(exist_ok=True)
     golden = StateDirectory(home / name)
     with (home / f"{name}.lock").open("a") as lock:
@@ -78,7 +81,7 @@ def _copy(golden: StateDirectory, state: StateDirectory) -> None:
     home = reachable_directory(record.host().account, state.root / "nodes", elsewhere=shared_directory(state))
     for node in record.nodes:
         source = Path(str(node.data_dir))
-        subprocess.run(["cp", "-a", str(source), str(home / source.name)], check=True)
+        subprocess.run(["cp", "-a", "--sparse=always", str(source), str(home / source.name)], check=True)
     for name in _COPIED:
         shutil.copy2(golden.root / name, state.root / name)
     moved = _moved(record, home, free_ports(len(record.nodes)))

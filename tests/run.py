@@ -15,10 +15,15 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from management.state import PROJECT_DIR, StateDirectory
 
 VARIABLE: Final = "TESTS_RUN"
 """In the environment of all that a run starts: the run's directory. The guard knows them by it."""
+_MEMORY: Final = "/dev/shm"  # noqa: S108 - names in it are made by mkdtemp
+_MEMORY_BYTES: Final = 6 << 30
+"""Two at once take about 3 GiB."""
 
 
 @cache
@@ -27,13 +32,25 @@ def run_directory() -> Path:
     if VARIABLE in os.environ:
         return Path(os.environ[VARIABLE])
     # PostgreSQL may run as another user than pytest: its data must lie where that user can go.
-    directory = Path(tempfile.mkdtemp(prefix="highload-tests-"))
+    directory = Path(tempfile.mkdtemp(prefix="highload-tests-", dir=_place()))
     directory.chmod(0o755)
     _set_guard(directory)
     os.environ[VARIABLE] = str(directory)
+    # A start of Python compiles nothing anew. The files are ignored by git.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # So that what the programs it starts put into /tmp is in there, too.
     os.environ["TMPDIR"] = str(directory)
     return directory
+
+
+def _place() -> str:
+    """TMPDIR if it is set; else memory, where a cluster is copied in a fifth of the time, if there is enough of it."""
+    if "TMPDIR" in os.environ or not Path(_MEMORY).is_dir():
+        return tempfile.gettempdir()
+    file_system = os.statvfs(_MEMORY)
+    free_bytes = min(file_system.f_bavail * file_system.f_frsize, psutil.virtual_memory().available)
+    is_fit = free_bytes >= _MEMORY_BYTES and not file_system.f_flag & os.ST_NOEXEC
+    return _MEMORY if is_fit else tempfile.gettempdir()
 
 
 def environment_of(state: StateDirectory) -> dict[str, str]:

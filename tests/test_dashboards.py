@@ -14,6 +14,8 @@ import yaml
 
 from management.state import PROJECT_DIR
 
+pytestmark = pytest.mark.once
+
 GRAFANA = PROJECT_DIR / "deploy" / "grafana"
 DASHBOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(GRAFANA.glob("dashboards/*.json"))}
 # As Grafana derives it: four times the interval at which a local Prometheus scrapes.

@@ -29,6 +29,8 @@ from tests.programs import jmeter, program
 from tests.stub import Answer, stub
 from tests.system import System, hear_ctrl_c
 
+pytestmark = pytest.mark.once
+
 BUILT_IN = Generator(LoadTool.BUILT_IN)
 
 
@@ -184,6 +186,7 @@ def number_of_users(subject: Subject) -> int:
         return connection.execute("SELECT count(*) FROM users").fetchone()[0]
 
 
+@pytest.mark.replication
 class TestInterrupted:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_nothing_of_its_system_is_left(self, number, tmp_path):

@@ -23,6 +23,8 @@ from tests import programs
 from tests.stub import Answer, Asked, stub
 from tests.system import System
 
+pytestmark = pytest.mark.once
+
 PLANS = PROJECT_DIR / "jmeter"
 MIX = {"mix_login": 20, "mix_profile": 50, "mix_search": 30}
 NAMES = [tuple(line.split(",")) for line in (PLANS / "names.csv").read_text().splitlines()[1:]]

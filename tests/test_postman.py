@@ -13,6 +13,8 @@ from tests import programs
 from tests.stub import Answer, stub
 from tests.system import System
 
+pytestmark = pytest.mark.once
+
 POSTMAN = PROJECT_DIR / "docs" / "postman"
 
 

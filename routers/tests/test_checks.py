@@ -31,7 +31,8 @@ def howto_settings() -> dict[str, Any]:
 
 
 def shown(value) -> str:
-    return str(value)[:80]
+    """The same in every worker: without the addresses of objects."""
+    return re.sub(r" object at 0x\w+", "", str(value))[:80]
 
 
 def findings() -> list[str]:
