@@ -68,7 +68,7 @@ class Cluster:
         assert pid is not None
         children = [child.pid for child in psutil.Process(pid).children(recursive=True)]
         os.kill(pid, signal.SIGKILL)
-        assert wait_until(lambda: all(is_gone(each) for each in [pid, *children]), timeout_seconds=10)
+        assert wait_until(lambda: all(is_gone(each) for each in [pid, *children]), timeout_seconds=60)
 
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:

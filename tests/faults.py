@@ -87,7 +87,7 @@ def conflict_with_recovery(system: System) -> None:
             with primary.transaction():
                 primary.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
     # Else nothing happened.
-    assert wait_until(lambda: _on_replicas(system, _CONFLICTS) > before, timeout_seconds=5)
+    assert wait_until(lambda: _on_replicas(system, _CONFLICTS) > before, timeout_seconds=60)
 
 
 def use_up_the_connections_of_a_replica(system: System) -> None:
@@ -153,7 +153,7 @@ def move_the_clock_of_a_worker(system: System) -> None:
     file.write_text(str(CLOCK_OFFSET_SECONDS))
     old, *_ = _workers(system)
     old.terminate()
-    assert wait_until(lambda: is_gone(old.pid) and len(_workers(system)) > 1, timeout_seconds=10)
+    assert wait_until(lambda: is_gone(old.pid) and len(_workers(system)) > 1, timeout_seconds=60)
     file.unlink()
 
 
@@ -215,7 +215,7 @@ def cut_off_and_kill(cluster: Cluster, name: str, *, meanwhile: Callable[[], obj
     children = postmaster.children(recursive=True)
     for process in (*children, postmaster):
         process.kill()
-    assert wait_until(lambda: all(is_gone(each.pid) for each in (*children, postmaster)), timeout_seconds=10)
+    assert wait_until(lambda: all(is_gone(each.pid) for each in (*children, postmaster)), timeout_seconds=60)
 
 
 def _kill(system: System, *names: str) -> None:

@@ -73,7 +73,7 @@ def monitored_system() -> Iterator[Monitored]:
     port = free_ports(5)
     with running_system("--monitoring", f"--prometheus-port={port}") as system:
         prometheus = Prometheus(port)
-        assert wait_until(prometheus.sees_all, timeout_seconds=20)
+        assert wait_until(prometheus.sees_all, timeout_seconds=60)
         start = time.time()
         _serve(system)
         _lag(system)
@@ -153,11 +153,11 @@ def _fail_over(system: System, prometheus: Prometheus) -> float:
     killed = time.time()
     system.kill("pg1")
     with system.http as http:
-        assert wait_until(lambda: _register(http) == 503, timeout_seconds=5)
-        assert wait_until(lambda: prometheus.is_firing("NoPrimary"), timeout_seconds=30)
+        assert wait_until(lambda: _register(http) == 503, timeout_seconds=60)
+        assert wait_until(lambda: prometheus.is_firing("NoPrimary"), timeout_seconds=60)
         promoted = system.command("promote_replica", "--no-input")
         assert promoted.code == 0, promoted.stderr
-        assert wait_until(lambda: _register(http) == 201, timeout_seconds=10)
+        assert wait_until(lambda: _register(http) == 201, timeout_seconds=60)
     return killed
 
 
@@ -166,4 +166,4 @@ def _start_old_primary(system: System, prometheus: Prometheus) -> None:
     node = system.node("pg1")
     (node.data_dir / "standby.signal").unlink()
     system.start("pg1")
-    assert wait_until(lambda: prometheus.is_firing("TwoPrimaries"), timeout_seconds=30)
+    assert wait_until(lambda: prometheus.is_firing("TwoPrimaries"), timeout_seconds=60)

@@ -39,7 +39,7 @@ class System(Cluster):
             env={**self.environment(), "HIGHLOAD_VENV": sys.prefix},
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=250,
             check=False,
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
@@ -60,7 +60,7 @@ class System(Cluster):
 
     @property
     def http(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=20)
+        return httpx.Client(base_url=self.url, timeout=60)
 
     @property
     def password(self) -> str:

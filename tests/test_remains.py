@@ -77,7 +77,7 @@ class TestNothingIsLeft:
             # As a terminal does it: to all processes of the run.
             os.killpg(run.pid, number)
             run.wait(timeout=60)
-            assert wait_until(lambda: not started.left(), timeout_seconds=40), started.left()
+            assert wait_until(lambda: not started.left(), timeout_seconds=60), started.left()
 
     def test_by_a_test_that_fails(self, tmp_path):
         with run_that_stays(tmp_path, end="failure") as (run, started):

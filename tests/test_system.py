@@ -105,7 +105,7 @@ class TestStartAll:
                 if moment in line:
                     process.send_signal(number)
                     break
-            _, talk = process.communicate(timeout=60)
+            _, talk = process.communicate(timeout=120)
             assert process.returncode == 130, talk
             assert [system.node(name).pid() for name in ("pg1", "pg2", "pg3")] == [None] * 3
             again = system.script("start-all", "--detach", f"--http-port={port + 3}", "--users=300")
@@ -135,7 +135,7 @@ class TestStartAll:
             if "Ctrl-C stops everything" in line:
                 break
         os.killpg(process.pid, 2)
-        _, talk = process.communicate(timeout=60)
+        _, talk = process.communicate(timeout=120)
         assert process.returncode == 130, talk
         assert [system.node(name).pid() for name in ("pg1", "pg2", "pg3")] == [None] * 3
         assert running_server(system.state) is None
@@ -205,23 +205,24 @@ class TestFailover:
             with system.http as http:
                 assert register(http, "before@example.com").status_code == 201
                 system.kill("pg1")
+                reads_before = reads
                 refused = register(http, "during@example.com")
                 assert (refused.status_code, refused.headers["Content-Type"]) == (503, "application/problem+json")
                 assert int(refused.headers["Retry-After"]) > 0
                 promoted = system.command("promote_replica", "--no-input", "--format=json")
                 assert promoted.code == 0, promoted.stderr
-                returned_at = time.monotonic()
-                # Generous, for a loaded machine; the benchmark shows the real figure.
+                # The benchmark shows how soon.
                 assert wait_until(
-                    lambda: register(http, f"{time.monotonic()}@example.com").status_code == 201, timeout_seconds=10
-                ), f"no write {time.monotonic() - returned_at:.1f} s after the promotion"
+                    lambda: register(http, f"{time.monotonic()}@example.com").status_code == 201, timeout_seconds=60
+                )
+                reads_meanwhile = reads - reads_before
                 assert login(http, "before@example.com", "correct horse 1").status_code == 200
-            assert wait_until(lambda: stop.wait(0.5) or True, timeout_seconds=5)
+                assert wait_until(lambda: reads > reads_before + reads_meanwhile, timeout_seconds=60)
         finally:
             stop.set()
             reader.join()
         assert failures == []
-        assert reads > 20
+        assert reads_meanwhile > 0
         assert json.loads(promoted.stdout)["timeline"] == 2
 
     def test_a_stopped_system_comes_back_with_the_new_primary_and_the_old_one_fenced(self, make_system):
@@ -230,7 +231,7 @@ class TestFailover:
         with system.http as http:
             system.kill("pg1")
             assert system.command("promote_replica", "--no-input").code == 0
-            assert wait_until(lambda: register(http, "kept@example.com").status_code == 201, timeout_seconds=10)
+            assert wait_until(lambda: register(http, "kept@example.com").status_code == 201, timeout_seconds=60)
         system.script("stop-all")
         started = system.script("start-all", "--detach", f"--http-port={port}", f"--users={USERS}")
         assert (started.code, "pg1 stays stopped" in started.stderr) == (0, True)

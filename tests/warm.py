@@ -49,7 +49,7 @@ class Outcome:
 
 
 def run(
-    arguments: Sequence[str], *, environment: Mapping[str, str], stdin: str = "", timeout_seconds: float = 100
+    arguments: Sequence[str], *, environment: Mapping[str, str], stdin: str = "", timeout_seconds: float = 250
 ) -> Outcome:
     """Run `python -m` with these arguments and environment, as `subprocess.run` would.
 
@@ -92,7 +92,7 @@ def _address() -> Path:
         env={name: value for name, value in os.environ.items() if not name.startswith("HIGHLOAD_")},
         start_new_session=True,
     )
-    assert wait_until(address.exists, timeout_seconds=30)
+    assert wait_until(address.exists, timeout_seconds=60)
     return address
 
 

@@ -56,7 +56,7 @@ def ask(connection, query: str = "SELECT inet_server_port()"):
 
 
 def primary_is(name: str | None) -> bool:
-    return wait_until(lambda: health.topology().primary == name, timeout_seconds=10)
+    return wait_until(lambda: health.topology().primary == name, timeout_seconds=60)
 
 
 class TestDefault:

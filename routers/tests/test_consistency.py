@@ -196,7 +196,7 @@ class TestFailingReads:
             self.terminate(cluster, node)
             assert User.objects.count() == 0
             assert current_scope().node != node
-        wait_until(lambda: len(health.topology().good_replicas) == 2, timeout_seconds=10)
+        wait_until(lambda: len(health.topology().good_replicas) == 2, timeout_seconds=60)
 
     def test_the_first_connection_of_a_worker_to_a_dead_node_costs_no_error_either(self, monkeypatch):
         with reading_from_replica():
@@ -215,7 +215,7 @@ class TestFailingReads:
             with cluster.frozen(node):
                 assert User.objects.count() == 0
                 assert current_scope().node != node
-        wait_until(lambda: len(health.topology().good_replicas) == 2, timeout_seconds=10)
+        wait_until(lambda: len(health.topology().good_replicas) == 2, timeout_seconds=60)
 
     def test_a_server_side_cursor_is_opened_on_another_node(self, cluster):
         with scope(token=verify(register_elsewhere())):
@@ -224,7 +224,7 @@ class TestFailingReads:
             self.terminate(cluster, node)
             assert len(list(User.objects.iterator())) == 1
             assert current_scope().node != node
-        wait_until(lambda: len(health.topology().good_replicas) == 2, timeout_seconds=10)
+        wait_until(lambda: len(health.topology().good_replicas) == 2, timeout_seconds=60)
 
     def test_a_conflict_with_recovery_sends_a_long_read_elsewhere(self, cluster):
         register_elsewhere()

@@ -44,7 +44,7 @@ def watch():
 
 
 def becomes(monitor: HealthMonitor, alias: str, *conditions: Condition) -> bool:
-    return wait_until(lambda: monitor.topology.nodes[alias].condition in conditions, timeout_seconds=10)
+    return wait_until(lambda: monitor.topology.nodes[alias].condition in conditions, timeout_seconds=60)
 
 
 class TestProber:
@@ -100,7 +100,7 @@ class TestHealthMonitor:
         cluster.kill("pg3")
         assert becomes(monitor, "pg3", Condition.UNREACHABLE)
         cluster.start("pg3")
-        assert wait_until(lambda: "before it serves again" in monitor.topology.nodes["pg3"].reason, timeout_seconds=10)
+        assert wait_until(lambda: "before it serves again" in monitor.topology.nodes["pg3"].reason, timeout_seconds=60)
         with cluster.superuser("pg3") as replica:
             replica.execute("ALTER SYSTEM RESET recovery_min_apply_delay")
             replica.execute("SELECT pg_reload_conf()")

@@ -27,7 +27,7 @@ def unmet(cluster):
     with cluster.replay_paused("pg2"), cluster.replay_paused("pg3"):
         answer = Client().post("/v0/api/auth/register", PERSON, content_type="application/json")
         yield verify(answer.headers["Consistency-Token"])
-    assert wait_until(lambda: len(health.topology().good_replicas) == 2, timeout_seconds=10)
+    assert wait_until(lambda: len(health.topology().good_replicas) == 2, timeout_seconds=60)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ class TestBudget:
 class TestMoving:
     def test_clients_move_to_every_replica_alike(self):
         """Those that left a replica while it was away must come back to it, and not all to the same one."""
-        assert wait_until(all_have_replayed_the_same, timeout_seconds=10)
+        assert wait_until(all_have_replayed_the_same, timeout_seconds=60)
         topology = health.topology()
         token = Token(topology.system_identifier, topology.timeline, Lsn(1), "pg3")
         moved_to: Counter[str] = Counter()

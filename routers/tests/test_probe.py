@@ -63,5 +63,5 @@ class TestProbe:
             await prober.close()
             return elapsed
 
-        # Twenty times the timeout: only a hang is a failure here.
-        assert asyncio.run(ask()) < 6
+        # Many times the timeout: only a hang is a failure here.
+        assert asyncio.run(ask()) < 60

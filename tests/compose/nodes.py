@@ -68,12 +68,12 @@ class ContainedNodes(Cluster):
         return {name: found.status.role if found.status else None for name, found in self._survey().nodes.items()}
 
     def become(self, **roles: Role | None) -> bool:
-        return wait_until(lambda: self.roles() == roles, timeout_seconds=20)
+        return wait_until(lambda: self.roles() == roles, timeout_seconds=60)
 
     def set_up(self) -> bool:
         """What the service `setup` does."""
         return wait_until(
-            lambda: self.command("setup_replication", "--existing", "--sync=quorum").code == 0, timeout_seconds=40
+            lambda: self.command("setup_replication", "--existing", "--sync=quorum").code == 0, timeout_seconds=60
         )
 
     def promote_by_hand(self, name: str) -> None:
