@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import psutil
 import psycopg
 
 from management.processes import is_gone, wait_until
-from management.state import PROJECT_DIR
+from tests import moved_clock
 from tests.cluster import Cluster
 from tests.system import System
 
@@ -27,7 +28,7 @@ _CONFLICTS: Final = (
 
 VARIABLES: Final = {
     "HIGHLOAD_MAX_LAG_SECONDS": "1.5",
-    "PYTHONPATH": str(PROJECT_DIR / "tests" / "moved_clock"),
+    "GUNICORN_CMD_ARGS": f"--worker-class={moved_clock.__name__}.Worker",
 }
 """The environment of a system that can have them all: a limit of lag that a test can wait for, a clock to move."""
 
@@ -149,11 +150,12 @@ def recycle_the_workers(system: System) -> None:
 
 def move_the_clock_of_a_worker(system: System) -> None:
     """The wall clock of one worker is two minutes ahead, that of the other is right."""
-    file = system.state.root / "clock-offset-seconds"
+    file = system.state.root / moved_clock.FILE
     file.write_text(str(CLOCK_OFFSET_SECONDS))
     old, *_ = _workers(system)
     old.terminate()
     assert wait_until(lambda: is_gone(old.pid) and len(_workers(system)) > 1, timeout_seconds=60)
+    assert wait_until(lambda: _seconds_ahead(system) > CLOCK_OFFSET_SECONDS / 2, timeout_seconds=60)
     file.unlink()
 
 
@@ -243,6 +245,12 @@ def _take_every_connection(system: System, name: str, held: ExitStack) -> list[i
         except psycopg.OperationalError:
             return pids
         pids.append(connection.info.backend_pid)
+
+
+def _seconds_ahead(system: System) -> float:
+    """Of this process's clock: that of the worker which happens to answer."""
+    with system.http as http:
+        return parsedate_to_datetime(http.get("/healthz").headers["Date"]).timestamp() - time.time()
 
 
 def _workers(system: System) -> list[psutil.Process]:

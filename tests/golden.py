@@ -91,6 +91,7 @@ def _copy(golden: StateDirectory, state: StateDirectory) -> None:
 
 def _moved(record: ClusterRecord, home: Path, first_port: int) -> ClusterRecord:
     nodes = tuple(
-        replace(node, data_dir=str(home / node.name), port=first_port + index) for index, node in enumerate(record.nodes)
+        replace(node, data_dir=str(home / node.name), port=first_port + index)
+        for index, node in enumerate(record.nodes)
     )
     return replace(record, nodes=nodes)

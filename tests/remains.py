@@ -1,4 +1,4 @@
-"""What a directory of systems would leave behind: processes, data elsewhere, shared memory. Ends and deletes all of it."""
+"""What a directory of systems would leave behind: processes, data elsewhere, shared memory. Ends and deletes it."""
 
 from __future__ import annotations
 

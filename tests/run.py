@@ -21,7 +21,7 @@ from management.state import PROJECT_DIR, StateDirectory
 
 VARIABLE: Final = "TESTS_RUN"
 """In the environment of all that a run starts: the run's directory. The guard knows them by it."""
-_MEMORY: Final = "/dev/shm"  # noqa: S108 - names in it are made by mkdtemp
+_MEMORY: Final = "/dev/shm"
 _MEMORY_BYTES: Final = 6 << 30
 """Two at once take about 3 GiB."""
 

@@ -131,7 +131,9 @@ class TestSwitchover:
             frozen = run(cluster, "switchover", "--node=pg3")
             assert (frozen.code, roles(cluster)["pg1"]) == (1, Role.PRIMARY), frozen.stderr
         cluster.kill("pg3")
-        assert wait_until(lambda: "not a replica" in run(cluster, "switchover", "--node=pg3").stderr, timeout_seconds=60)
+        assert wait_until(
+            lambda: "not a replica" in run(cluster, "switchover", "--node=pg3").stderr, timeout_seconds=60
+        )
         cluster.start("pg3")
         assert becomes_healthy(cluster)
 

@@ -46,9 +46,7 @@ class Started:
 
 
 @contextmanager
-def run_that_stays(
-    tmp_path: Path, *arguments: str, end: str = ""
-) -> Iterator[tuple[subprocess.Popen[bytes], Started]]:
+def run_that_stays(tmp_path: Path, *arguments: str, end: str = "") -> Iterator[tuple[subprocess.Popen[bytes], Started]]:
     """A run as a developer starts it, in a terminal of its own, once its test has started everything."""
     file = tmp_path / "started.json"
     own = {name: value for name, value in os.environ.items() if name != VARIABLE and not name.startswith("PYTEST_")}

@@ -105,7 +105,7 @@ def _serve(address: str) -> None:
         unnamed = f"{address}.new"
         listener.bind(unnamed)
         listener.listen(64)
-        os.rename(unnamed, address)  # noqa: PTH104 - a socket is no file
+        os.rename(unnamed, address)
         while True:
             connection, _ = listener.accept()
             if os.fork() == 0:
