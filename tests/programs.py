@@ -38,7 +38,7 @@ def newman() -> Path:
 
 
 def _missing(name: str, package: str) -> None:
-    reason = f"{name} is not installed ({package})"
+    reason = f"{name} is not installed ({package}; or all that tests drive: .ci/programs, as root)"
     if os.environ.get(REQUIRED_VARIABLE):
         pytest.fail(reason)
     pytest.skip(reason)

@@ -118,7 +118,7 @@ class TestReportInABrowser:
 @contextmanager
 def looking_at(file: Path):
     """A page in Chromium, and the addresses it asked for beside its own."""
-    chromium = program("chromium", package="Debian: chromium")
+    chromium = program("chromium", package="apt-get install chromium")
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
