@@ -22,7 +22,7 @@ from tests.cluster import Cluster, Outcome, temporary_state
 from tests.golden import USERS, copy_system
 from tests.ports import free_ports
 
-__all__ = ["USERS", "System", "copied_system", "hear_ctrl_c", "running_system"]
+__all__ = ["USERS", "System", "copied_system", "hear_signals", "running_system"]
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ class System(Cluster):
             return all(len(http.get("/readyz").json()["nodes"]) == len(self.record.nodes) for _ in range(10))
 
 
-def hear_ctrl_c() -> None:
-    """As in a terminal: what runs in the background, or under nohup, is deaf to Ctrl-C or to a hang-up."""
-    for number in (signal.SIGINT, signal.SIGHUP):
+def hear_signals() -> None:
+    """As in a terminal: what runs in the background, or under nohup, is deaf to Ctrl-C, to Ctrl-\\ or to a hang-up."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
 

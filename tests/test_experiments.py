@@ -27,7 +27,7 @@ from management.state import PROJECT_DIR
 from tests.cluster import Outcome, temporary_state
 from tests.programs import jmeter, program
 from tests.stub import Answer, stub
-from tests.system import System, hear_ctrl_c
+from tests.system import System, hear_signals
 
 pytestmark = pytest.mark.once
 
@@ -200,7 +200,7 @@ class TestInterrupted:
                 env=System(state).environment(),
                 stderr=subprocess.PIPE,
                 text=True,
-                preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - no other thread runs here
+                preexec_fn=hear_signals,  # noqa: PLW1509 - no other thread runs here
             )
             root = Path(process.stderr.readline().split()[-1])
             assert wait_until(lambda: len(postmasters(root)) == 3, timeout_seconds=60)

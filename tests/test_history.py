@@ -16,7 +16,7 @@ from management.history.verdict import Invariant
 from management.state import PROJECT_DIR
 from tests.cluster import Outcome
 from tests.faults import kill_the_primary_and_promote, lose_acknowledged_writes
-from tests.system import System, hear_ctrl_c
+from tests.system import System, hear_signals
 
 pytestmark = pytest.mark.replication
 
@@ -83,7 +83,7 @@ class TestVerifyHistory:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - no other thread runs here
+            preexec_fn=hear_signals,  # noqa: PLW1509 - no other thread runs here
         )
         assert process.stderr is not None
         assert "operations, 0 writes not acknowledged" in process.stderr.readline()

@@ -18,7 +18,7 @@ from management.state import PROJECT_DIR
 from tests.cluster import temporary_state
 from tests.monitored import PROFILES_READ
 from tests.ports import free_ports
-from tests.system import USERS, System, hear_ctrl_c
+from tests.system import USERS, System, hear_signals
 
 pytestmark = pytest.mark.replication
 
@@ -155,7 +155,7 @@ class TestStop:
                 stderr=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 text=True,
-                preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - no other thread runs here
+                preexec_fn=hear_signals,  # noqa: PLW1509 - no other thread runs here
             )
             assert started.stderr is not None
             for line in started.stderr:

@@ -19,7 +19,7 @@ from management.processes import is_gone, wait_until
 from management.state import PROJECT_DIR
 from tests import lingering
 from tests.run import VARIABLE
-from tests.system import hear_ctrl_c
+from tests.system import hear_signals
 
 pytestmark = [pytest.mark.replication, pytest.mark.once]
 
@@ -57,7 +57,7 @@ def run_that_stays(tmp_path: Path, *arguments: str, end: str = "") -> Iterator[t
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - no other thread runs here
+        preexec_fn=hear_signals,  # noqa: PLW1509 - no other thread runs here
     ) as run:
         try:
             assert wait_until(lambda: file.exists() or run.poll() is not None, timeout_seconds=120)

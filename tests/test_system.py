@@ -21,7 +21,7 @@ from management.server import running_server
 from management.state import PROJECT_DIR
 from tests.cluster import Outcome, temporary_state
 from tests.ports import free_ports
-from tests.system import USERS, System, hear_ctrl_c
+from tests.system import USERS, System, hear_signals, running_system
 
 pytestmark = pytest.mark.replication
 
@@ -36,15 +36,15 @@ def register(http: httpx.Client, email: str) -> httpx.Response:
 
 
 class TestStartAll:
-    def test_brings_up_what_it_says_and_may_be_repeated(self, make_system):
-        system = make_system()
-        with system.http as http:
-            assert http.get("/readyz").json()["primary"] == "pg1"
-            assert register(http, "a@example.com").status_code == 201
-        again = system.script("start-all", "--detach", f"--users={USERS}", f"--http-port={self.port(system)}")
-        assert (again.code, "runs already" in again.stderr) == (0, True)
-        self.check_secrets(system, again)
-        self.stop_and_go_on(system)
+    def test_brings_up_what_it_says_and_may_be_repeated(self):
+        with running_system() as system:
+            with system.http as http:
+                assert http.get("/readyz").json()["primary"] == "pg1"
+                assert register(http, "a@example.com").status_code == 201
+            again = system.script("start-all", "--detach", f"--users={USERS}", f"--http-port={self.port(system)}")
+            assert (again.code, "runs already" in again.stderr) == (0, True), again.stderr
+            self.check_secrets(system, again)
+            self.stop_and_go_on(system)
 
     def port(self, system: System) -> int:
         return running_server(system.state).options.port
@@ -98,7 +98,7 @@ class TestStartAll:
                 stderr=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 text=True,
-                preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - no other thread runs here
+                preexec_fn=hear_signals,  # noqa: PLW1509 - no other thread runs here
             )
             assert process.stderr is not None
             for line in process.stderr:
@@ -128,7 +128,7 @@ class TestStartAll:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - no other thread runs here
+            preexec_fn=hear_signals,  # noqa: PLW1509 - no other thread runs here
         )
         assert process.stderr is not None
         for line in process.stderr:

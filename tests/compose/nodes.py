@@ -26,6 +26,7 @@ from routers.node import Role
 from tests import run
 from tests.cluster import Cluster, Outcome, temporary_state
 from tests.ports import free_ports
+from tests.system import hear_signals
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ class ContainedNodes(Cluster):
             env=variables,
             cwd="/",
             start_new_session=True,
+            preexec_fn=hear_signals,  # noqa: PLW1509 - no other thread runs here
             **streams,
             **self.host.account.identity(),
         )
