@@ -24,7 +24,15 @@ from management.credentials import read_env_file
 from management.errors import Incomplete, Refused
 from management.exit_codes import ExitCode
 from management.output import as_json, show_bytes
-from management.seeding.load import LAG_LIMIT_MIN_BYTES, LagWatch, await_replicas, count_users, has_users, load_users
+from management.seeding.load import (
+    LAG_LIMIT_MIN_BYTES,
+    LagWatch,
+    await_replicas,
+    count_people,
+    count_users,
+    has_users,
+    load_users,
+)
 from management.seeding.people import generate_people
 from management.state import StateDirectory
 
@@ -82,19 +90,19 @@ class Command(ClusterCommand):
         mode = parser.add_mutually_exclusive_group()
         mode.add_argument("--append", action="store_true", help="keep the users that exist and add to them")
         mode.add_argument("--replace", action="store_true", help="delete ALL users that exist first")
-        mode.add_argument("--if-empty", action="store_true", help="do nothing if there are users")
+        mode.add_argument("--if-empty", action="store_true", help="do nothing if there are people")
+        mode.add_argument("--top-up", action="store_true", help="add only as many as are missing to --count people")
 
     def operate(self, state: StateDirectory, options: dict[str, Any]) -> ExitCode:
         """Generate and load."""
         self._check(options)
-        if options["if_empty"] and has_users():
-            self.say("there are users already; nothing to seed")
+        count = self._missing(options)
+        if not count:
             return ExitCode.DONE
         password = options["password"] or _generated_password(state)
         if options["replace"]:
             self._confirm_replace(no_input=options["no_input"])
         started_at = time.monotonic()
-        count = options["count"]
         watch = LagWatch(options["max_lag_bytes"])
         password_hash = make_password(password)
         now = timezone.now()
@@ -104,7 +112,8 @@ class Command(ClusterCommand):
                     count=count, first_id=first, seed=options["seed"], password_hash=password_hash, joined_at=now
                 ),
                 replace=options["replace"],
-                append=options["append"],
+                # An administrator is no reason not to seed.
+                append=options["append"] or ((options["if_empty"] or options["top_up"]) and has_users()),
                 export=options["export"],
                 watch=watch,
                 progress=progress,
@@ -146,6 +155,21 @@ class Command(ClusterCommand):
             options["export"] = export = options["export"].resolve()
             if (export.exists() and not export.is_file()) or not os.access(export.parent, os.W_OK):
                 raise Refused(f"--export {export} must be a regular file, in a directory that you may write.")
+
+    def _missing(self, options: dict[str, Any]) -> int:
+        """How many people are to be added; says so where it depends on those that are there."""
+        count: int = options["count"]
+        if not (options["if_empty"] or options["top_up"]):
+            return count
+        people = count_people()
+        if options["top_up"] and people < count:
+            if people:
+                self.say(f"people there already: {people}; adding {count - people}")
+            return count - people
+        if people:
+            self.say(f"people there already: {people}; nothing to seed, nothing removed")
+            return 0
+        return count
 
     def _confirm_replace(self, *, no_input: bool) -> None:
         doomed = count_users()
@@ -211,5 +235,5 @@ def _progress_bar(count: int, watch: LagWatch) -> Iterator[_Bar]:
         TimeElapsedColumn(),
         _LagColumn(watch),
     )
-    with Progress(*columns, console=Console(file=sys.stderr), refresh_per_second=5) as progress:
+    with Progress(*columns, console=Console(file=sys.stderr, color_system=None), refresh_per_second=5) as progress:
         yield _Bar(progress, count)
