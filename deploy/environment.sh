@@ -36,8 +36,8 @@ ensure_environment() {
     stamp=$VENV/.installed-$(cd "$ROOT" && cat "$@" constraints.txt | sha256sum | cut -c1-16)
     [ -e "$stamp" ] && [ ! -e "$VENV/.installing" ] && is_sound && return
     if [ -e "$VENV" ] && [ ! -O "$VENV" ]; then
-        say "$VENV belongs to $(stat -c %U "$VENV"), and must be completed. Run this as that user, or name another"
-        say "directory for the virtual environment in HIGHLOAD_VENV."
+        say "$VENV belongs to $(stat -c %U "$VENV"), and cannot be used here as it is. Run this as that user, or name"
+        say "another directory for the virtual environment in HIGHLOAD_VENV."
         return 1
     fi
     is_sound || make_environment || return 1

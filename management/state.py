@@ -16,7 +16,7 @@ from management.errors import Refused
 
 PROJECT_DIR: Final = Path(__file__).resolve().parent.parent
 VARIABLE: Final = "HIGHLOAD_STATE"
-_ELSEWHERE: Final = f"Name another one in {VARIABLE} (start-all, stop-all: --state)"
+_ELSEWHERE: Final = f"name another one in {VARIABLE} (start-all, stop-all: --state)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class StateDirectory:
                 directory.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise Refused(
-                f"The state directory {self.root} cannot be made ({error.strerror}). {_ELSEWHERE}."
+                f"The state directory {self.root} cannot be made ({error.strerror}). Mend that, or {_ELSEWHERE}."
             ) from error
 
     def require_owner(self) -> None:
@@ -113,14 +113,16 @@ class StateDirectory:
             return
         except OSError as error:
             raise Refused(
-                f"The state directory {self.root} cannot be reached ({error.strerror}). {_ELSEWHERE}."
+                f"The state directory {self.root} cannot be reached ({error.strerror}). Mend that, or {_ELSEWHERE}."
             ) from error
         if not stat.S_ISDIR(found.st_mode):
-            raise Refused(f"{self.root} is a file; the state directory must be a directory. {_ELSEWHERE}.")
+            raise Refused(
+                f"{self.root} is a file; the state directory must be a directory. Move it away, or {_ELSEWHERE}."
+            )
         if found.st_uid != os.geteuid():
             raise Refused(
                 f"{self.root} belongs to {user_name(found.st_uid)}, and this is {user_name(os.geteuid())}. "
-                f"Run it as that user, or: {_ELSEWHERE.lower()}."
+                f"Run it as that user, or {_ELSEWHERE}."
             )
 
 

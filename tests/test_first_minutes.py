@@ -193,7 +193,7 @@ class TestStateDirectory:
         (tmp_path / "file").touch()
         outcome = System(StateDirectory(tmp_path / place)).script(name)
         assert (outcome.code, len(outcome.stderr.splitlines())) == (1, 1)
-        assert "Name another one in HIGHLOAD_STATE" in outcome.stderr
+        assert "name another one in HIGHLOAD_STATE" in outcome.stderr
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="others' rights matter only to root's nodes")
     def test_lets_the_nodes_pass_whatever_the_umask(self):
