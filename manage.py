@@ -4,17 +4,21 @@
 import os
 import sys
 
-from management.readiness import obstacle
-from management.streams import prepare_streams
-
 
 def main() -> None:
     """Run the command named on the command line."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "highload.settings")
+    try:
+        from management.readiness import obstacle  # noqa: PLC0415 - this Python may have no Django
+        from management.streams import prepare_streams  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"manage.py: {sys.executable} has no {error.name}. `deploy/start-all` makes .venv; use .venv/bin/python."
+        )
     prepare_streams()
     reason = obstacle(sys.argv[1:])
     if reason is not None:
         sys.exit(f"manage.py: {reason}")
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "highload.settings")
     from django.core.management import execute_from_command_line  # noqa: PLC0415 - after the environment is set
 
     execute_from_command_line(sys.argv)

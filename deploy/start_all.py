@@ -16,13 +16,14 @@ from urllib.parse import quote
 from django.core.management import CommandError, call_command
 
 from deploy.console import add_state_option, say
-from management.errors import OperationError
+from management.errors import OperationError, Refused
 from management.exit_codes import INTERRUPTED, ExitCode
-from management.local_plan import REPLICAS
+from management.local_plan import BASE_PORT, REPLICAS
 from management.monitoring import PORT, ensure_monitoring, require_monitoring, stop_monitoring
 from management.ports import require_free_port
 from management.processes import hear_termination, run_to_its_end
 from management.record import load_record, require_record
+from management.seeding.people import COUNT_MAX
 from management.server import ServerOptions, configuration_digest, ensure_server, running_server, stop_server
 from management.setup import stop_local
 from management.state import PROJECT_DIR, VARIABLE, StateDirectory
@@ -111,8 +112,8 @@ def parse() -> argparse.Namespace:
     add_state_option(parser)
     parser.add_argument("--detach", action="store_true", help="leave it running; stop it with deploy/stop-all")
     options = parser.parse_args()
-    if options.users is not None and options.users < 0:
-        parser.error(f"--users {options.users} is negative")
+    if options.users is not None and not 0 <= options.users <= COUNT_MAX:
+        parser.error(f"--users {options.users} is not between 0 and {COUNT_MAX}")
     return options
 
 
@@ -121,6 +122,7 @@ def start(options: argparse.Namespace, state: StateDirectory) -> int:
     running = running_server(state)
     if running is None or running.options.port != options.http_port:
         require_free_port(options.http_port, purpose="HTTP", option="--http-port")
+    require_apart(options, state)
     if options.monitoring:
         require_monitoring(options.prometheus_port, node_names(options, state), state)
     manage("setup_replication", *given(options, "replicas", "base_port", "sync"))
@@ -154,6 +156,22 @@ def start(options: argparse.Namespace, state: StateDirectory) -> int:
     print_places(wanted, state, prometheus_port=options.prometheus_port if options.monitoring else None)
     print_next_steps(wanted.port, state, is_healthy=is_healthy)
     return server.pid
+
+
+def require_apart(options: argparse.Namespace, state: StateDirectory) -> None:
+    """Do nothing if no node is to have the application's port.
+
+    Raises:
+        Refused: One is; found out later, the nodes would run by then.
+    """
+    record = load_record(state)
+    first = BASE_PORT if options.base_port is None else options.base_port
+    first_port = record.nodes[0].port if record and record.nodes else first
+    if first_port <= options.http_port < first_port + len(node_names(options, state)):
+        raise Refused(
+            f"Port {options.http_port} is for HTTP, but the nodes take {first_port} and the next ones. "
+            "Choose another with --http-port or --base-port."
+        )
 
 
 def node_names(options: argparse.Namespace, state: StateDirectory) -> list[str]:

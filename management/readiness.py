@@ -1,10 +1,12 @@
-"""Decides whether a command line of manage.py can be run yet, before Django reads a setting. Asks no node."""
+"""Decides whether a command line of manage.py can be run yet, before Django does anything. Asks no node."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from typing import Final
+
+from django.conf import settings
 
 from management.errors import Refused
 from management.state import StateDirectory
@@ -20,6 +22,11 @@ def obstacle(arguments: Sequence[str]) -> str | None:
     try:
         state.require_owner()
     except Refused as error:
+        return str(error)
+    try:
+        # As Django does next, whatever the command; there, a mistake in a variable would be a traceback.
+        _ = settings.INSTALLED_APPS
+    except ValueError as error:
         return str(error)
     if not arguments or arguments[0] in _NEED_NO_SYSTEM or _HELP.intersection(arguments) or _is_set_up(state):
         return None

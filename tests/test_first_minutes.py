@@ -173,6 +173,34 @@ class TestBeforeSetUp:
         with temporary_state() as state:
             assert Cluster(state).command(*arguments).code == 0
 
+    def test_says_which_python_has_what_is_needed(self):
+        # -S: without the packages of the environment.
+        done = subprocess.run(
+            [sys.executable, "-S", "manage.py", "migrate"], cwd=PROJECT_DIR, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert "use .venv/bin/python" in done.stderr
+
+    def test_names_the_variable_that_is_wrong(self):
+        with temporary_state() as state:
+            outcome = System(state, {"HIGHLOAD_PROFILE": "slow"}).command("setup_replication")
+        assert (outcome.code, len(outcome.stderr.splitlines())) == (1, 1)
+        assert "HIGHLOAD_PROFILE" in outcome.stderr
+
+
+class TestOptions:
+    def test_that_contradict_each_other_change_nothing(self):
+        with temporary_state() as state:
+            outcome = System(state).script("start-all", "--base-port=7000", "--http-port=7002")
+            assert (outcome.code, list(state.root.iterdir())) == (1, [])
+        assert "Port 7002 is for HTTP, but the nodes take 7000" in outcome.stderr
+
+    @pytest.mark.parametrize("option", ["--state=", "--users=-1", "--users=200000000", "--replica=x"])
+    def test_that_make_no_sense_are_usage_errors(self, option):
+        with temporary_state() as state:
+            outcome = System(state).script("start-all", option)
+            assert (outcome.code, list(state.root.iterdir())) == (2, [])
+
 
 class TestStateDirectory:
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")

@@ -27,6 +27,7 @@ COLUMNS: Final = (
     "joined_at",
 )
 BATCH_ROWS: Final = 10_000
+COUNT_MAX: Final = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,9 @@ from management.seeding.load import (
     has_users,
     load_users,
 )
-from management.seeding.people import generate_people
+from management.seeding.people import COUNT_MAX, generate_people
 from management.state import StateDirectory
 
-COUNT_MAX = 100_000_000
 _KIB = 1024
 
 
