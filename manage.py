@@ -21,7 +21,12 @@ def main() -> None:
         sys.exit(f"manage.py: {reason}")
     from django.core.management import execute_from_command_line  # noqa: PLC0415 - after the environment is set
 
-    execute_from_command_line(sys.argv)
+    from routers.errors import PrimaryUnavailable  # noqa: PLC0415 - as above
+
+    try:
+        execute_from_command_line(sys.argv)
+    except PrimaryUnavailable as error:
+        sys.exit(f"manage.py: {error}\n`manage.py diagnose_replication` says what is wrong and what to do.")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ PYTHON=$VENV/bin/python
 say() { printf '%s\n' "$*" >&2; }
 
 # quote WORDS: the last lines of what a program said.
-quote() { printf '%s\n' "$1" | grep -v '^ *$' | tail -n 6 | sed 's/^/  /' >&2; }
+quote() { printf '%s\n' "$1" | grep -v '^ *$' | tail -n 6 | cut -c1-200 | sed 's/^/  /' >&2; }
 
 is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 

@@ -188,6 +188,17 @@ class TestBeforeSetUp:
         assert "HIGHLOAD_PROFILE" in outcome.stderr
 
 
+class TestWhileTheNodesAreStopped:
+    def test_says_what_is_wrong_and_what_to_run(self):
+        with temporary_state() as state:
+            nodes = f"pg1=127.0.0.1:{free_ports(1)}"
+            system = System(state, {"HIGHLOAD_SECRET_KEY": "secret", "HIGHLOAD_NODES": nodes})
+            outcome = system.command("migrate")
+        said, advice = outcome.stderr.splitlines()[-2:]
+        assert (outcome.code, "Traceback" in outcome.stderr, "diagnose_replication" in advice) == (1, False, True)
+        assert said.startswith("manage.py: no primary: pg1 is unreachable")
+
+
 class TestOptions:
     def test_that_contradict_each_other_change_nothing(self):
         with temporary_state() as state:
