@@ -13,10 +13,22 @@ def add_state_option(parser: argparse.ArgumentParser) -> None:
     """Which system is meant."""
     parser.add_argument(
         "--state",
+        type=directory,
         default=os.environ.get(VARIABLE) or str(PROJECT_DIR / "var"),
         metavar="DIR",
         help=f"data, secrets, logs (default: {VARIABLE} or var/)",
     )
+
+
+def directory(text: str) -> str:
+    """Where a system is, on the command line. An empty variable of a script would mean the current directory.
+
+    >>> directory("var")
+    'var'
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; name a directory")
+    return text
 
 
 def say(message: str) -> None:

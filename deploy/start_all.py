@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
+import codecs
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 from django.core.management import CommandError, call_command
 
 from deploy.console import add_state_option, say
-from management.errors import OperationError
+from management.errors import OperationError, Refused
 from management.exit_codes import INTERRUPTED, ExitCode
-from management.local_plan import REPLICAS
+from management.local_plan import BASE_PORT, REPLICAS
 from management.monitoring import PORT, ensure_monitoring, require_monitoring, stop_monitoring
 from management.ports import require_free_port
 from management.processes import hear_termination, run_to_its_end
 from management.record import load_record, require_record
+from management.seeding.task import COUNT_MAX
 from management.server import ServerOptions, configuration_digest, ensure_server, running_server, stop_server
 from management.setup import stop_local
 from management.state import PROJECT_DIR, VARIABLE, StateDirectory
+from management.streams import prepare_streams
 
 
 def main() -> int:
     """Start everything; stay until Ctrl-C, or leave it running with --detach."""
+    prepare_streams()
     options = parse()
     os.environ[VARIABLE] = str(Path(options.state).absolute())
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "highload.settings")
@@ -50,6 +55,7 @@ def run(options: argparse.Namespace, state: StateDirectory) -> int:
     After an error what runs stays: the next start-all goes on from there.
     """
     try:
+        state.require_owner()
         server_pid = start(options, state)
         if options.detach:
             return ExitCode.DONE
@@ -77,7 +83,12 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--replicas", type=int, metavar="N", help="number of replicas (default: 2)")
     parser.add_argument("--sync", choices=["first", "quorum", "off"], help="whom a commit waits for (default: quorum)")
-    parser.add_argument("--users", type=int, default=1_000_000, metavar="N", help="users to seed (default: 1,000,000)")
+    parser.add_argument(
+        "--users",
+        type=int,
+        metavar="N",
+        help="add people up to N; removes none (default: 1,000,000, if there are none)",
+    )
     parser.add_argument(
         "--profile",
         choices=["replication", "observe", "master-only"],
@@ -101,8 +112,8 @@ def parse() -> argparse.Namespace:
     add_state_option(parser)
     parser.add_argument("--detach", action="store_true", help="leave it running; stop it with deploy/stop-all")
     options = parser.parse_args()
-    if options.users < 0:
-        parser.error(f"--users {options.users} is negative")
+    if options.users is not None and not 0 <= options.users <= COUNT_MAX:
+        parser.error(f"--users {options.users} is not between 0 and {COUNT_MAX}")
     return options
 
 
@@ -111,6 +122,7 @@ def start(options: argparse.Namespace, state: StateDirectory) -> int:
     running = running_server(state)
     if running is None or running.options.port != options.http_port:
         require_free_port(options.http_port, purpose="HTTP", option="--http-port")
+    require_apart(options, state)
     if options.monitoring:
         require_monitoring(options.prometheus_port, node_names(options, state), state)
     manage("setup_replication", *given(options, "replicas", "base_port", "sync"))
@@ -123,8 +135,10 @@ def start(options: argparse.Namespace, state: StateDirectory) -> int:
     django.setup()
     say("migrating")
     call_command("migrate", interactive=False, verbosity=0)
-    if options.users:
-        call_command("seed_users", count=options.users, if_empty=True)
+    if options.users is None:
+        call_command("seed_users", if_empty=True)
+    elif options.users:
+        call_command("seed_users", count=options.users, top_up=True)
     call_command("ensure_admin")
     wanted = ServerOptions(options.http_port, options.profile, configuration_digest(state))
     server, is_new = ensure_server(wanted, state)
@@ -133,11 +147,31 @@ def start(options: argparse.Namespace, state: StateDirectory) -> int:
         started = ensure_monitoring(options.prometheus_port, options.http_port, require_record(state), state)
         say(f"monitoring started: {', '.join(started)}" if started else "monitoring runs already")
     say("")
-    # Its verdict is shown; an unhealthy replica is no reason not to serve.
-    with contextlib.suppress(SystemExit):
+    is_healthy = True
+    try:
         call_command("check_lag")
-    print_next_steps(wanted, state, prometheus_port=options.prometheus_port if options.monitoring else None)
+    except SystemExit:
+        # Its verdict is shown; an unhealthy replica is no reason not to serve.
+        is_healthy = False
+    print_places(wanted, state, prometheus_port=options.prometheus_port if options.monitoring else None)
+    print_next_steps(wanted.port, state, is_healthy=is_healthy)
     return server.pid
+
+
+def require_apart(options: argparse.Namespace, state: StateDirectory) -> None:
+    """Do nothing if no node is to have the application's port.
+
+    Raises:
+        Refused: One is; found out later, the nodes would run by then.
+    """
+    record = load_record(state)
+    first = BASE_PORT if options.base_port is None else options.base_port
+    first_port = record.nodes[0].port if record and record.nodes else first
+    if first_port <= options.http_port < first_port + len(node_names(options, state)):
+        raise Refused(
+            f"Port {options.http_port} is for HTTP, but the nodes take {first_port} and the next ones. "
+            "Choose another with --http-port or --base-port."
+        )
 
 
 def node_names(options: argparse.Namespace, state: StateDirectory) -> list[str]:
@@ -165,27 +199,58 @@ def manage(*arguments: str) -> None:
         raise subprocess.CalledProcessError(code, arguments)
 
 
-def print_next_steps(options: ServerOptions, state: StateDirectory, *, prometheus_port: int | None) -> None:
-    """Where things are, and what to do with them."""
+def print_places(options: ServerOptions, state: StateDirectory, *, prometheus_port: int | None) -> None:
+    """Where things are."""
     base = f"http://127.0.0.1:{options.port}"
-    python = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(PROJECT_DIR) else sys.executable
     prometheus = f"\nPrometheus   http://127.0.0.1:{prometheus_port}" if prometheus_port else ""
-    setting = "" if state.root == PROJECT_DIR / "var" else f"{VARIABLE}={state.root} "
     print(
         f"""
 application  {base}/v0/api/docs
 admin        {base}/admin/
 metrics      {base}/metrics{prometheus}
 credentials  {state.operator_env} (mode 0600: database roles, seeded users, administrator)
-logs         {state.log_dir}
-
-Try next:
-  curl -G {base}/v0/api/users/search --data-urlencode firstName=Ан --data-urlencode lastName=Ив
-  {setting}{python} manage.py check_lag --watch 1
-  {setting}{python} manage.py promote_replica --dry-run
-  docs/tutorial/replicate-break-promote.md breaks the primary and brings the system back"""
+logs         {state.log_dir}"""
     )
-    sys.stdout.flush()
+
+
+def print_next_steps(port: int, state: StateDirectory, *, is_healthy: bool) -> None:
+    """What can be done with it at this moment; each line can be pasted into a shell as it is."""
+    setting = "" if state.root == PROJECT_DIR / "var" else f"{VARIABLE}={shlex.quote(str(state.root))} "
+    manage_py = f"{setting}{from_here(sys.executable)} {from_here(PROJECT_DIR / 'manage.py')}"
+    if not is_healthy:
+        look = ["diagnose_replication"]
+    elif len(require_record(state).nodes) == 1:
+        look = ["check_lag --watch 1"]
+    else:
+        look = ["check_lag --watch 1", "switchover --dry-run"]
+    print("\nTry next:")
+    for line in [request(port), *(f"{manage_py} {command}" for command in look)]:
+        print(f"  {line}")
+    tutorial = from_here(PROJECT_DIR / "docs" / "tutorial" / "replicate-break-promote.md")
+    print(f"{tutorial} breaks the primary and brings the system back")
+
+
+def from_here(path: Path | str) -> str:
+    """A path as a shell in this directory takes it."""
+    absolute, here = Path(path), Path.cwd()
+    return shlex.quote(str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute))
+
+
+def request(port: int) -> str:
+    """A search that finds somebody; without people, what routing thinks of the nodes."""
+    from management.seeding.load import find_person
+
+    person = find_person()
+    if person is None:
+        return f"curl http://127.0.0.1:{port}/readyz"
+    names = {"firstName": person.first_name[:2], "lastName": person.last_name[:2]}
+    # Where the terminal does not speak UTF-8, the shell would hand other bytes to curl.
+    is_utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
+    options = [
+        f"--data-urlencode {shlex.quote(f'{name}={beginning}')}" if is_utf8 else f"--data {name}={quote(beginning)}"
+        for name, beginning in names.items()
+    ]
+    return f"curl -G http://127.0.0.1:{port}/v0/api/users/search {' '.join(options)}"
 
 
 def wait_for_end(server_pid: int, state: StateDirectory) -> None:

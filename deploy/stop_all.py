@@ -16,10 +16,12 @@ from management.record import ClusterRecord, load_record
 from management.server import stop_server
 from management.setup import stop_local
 from management.state import StateDirectory
+from management.streams import prepare_streams
 
 
 def main() -> int:
     """Stop; with --destroy also delete, after asking."""
+    prepare_streams()
     options = parse()
     state = StateDirectory(Path(options.state).absolute())
     try:

@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 from django_prometheus.exports import ExportToDjangoView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.permissions import AllowAny
@@ -9,6 +10,8 @@ from rest_framework.permissions import AllowAny
 from routers.views import healthz, readyz
 
 urlpatterns = [
+    # Whoever opens the bare address looks for what there is.
+    path("", RedirectView.as_view(pattern_name="docs")),
     path("healthz", healthz),
     path("readyz", readyz),
     path("metrics", ExportToDjangoView, name="metrics"),
@@ -18,6 +21,7 @@ urlpatterns = [
     path(
         "v0/api/docs",
         SpectacularSwaggerView.as_view(url_name="schema", permission_classes=[AllowAny], http_method_names=["get"]),
+        name="docs",
     ),
     path("admin/", admin.site.urls),
 ]

@@ -76,8 +76,8 @@ class ClusterCommand(BaseCommand):
         parser.add_argument("--max-lag-seconds", type=positive_seconds, default=5.0, metavar="S", help="default: 5")
 
     def say(self, message: str) -> None:
-        """One line of progress, on stderr."""
-        self.stderr.write(message, self.style.NOTICE)
+        """Progress or a plan, on stderr: plain, because Django shows in red what is written there, as an error."""
+        self.stderr.write(message, str)
         self.stderr.flush()
 
     def confirm(self, question: str, expected: str) -> None:
@@ -166,7 +166,7 @@ class PlannedCommand(ClusterCommand, Generic[P, D]):
             operation = self._operation(state, options)
             plan = operation.plan()
             if confirmed is None:
-                self.stderr.write(self.describe(plan))
+                self.say(self.describe(plan))
             elif self.subject(plan) != confirmed:
                 raise Refused(f"Meanwhile it would be about {self.subject(plan)}. Nothing was changed; look again.")
             done = operation.carry_out(plan)
@@ -177,7 +177,7 @@ class PlannedCommand(ClusterCommand, Generic[P, D]):
     def _confirm(self, plan: P) -> str:
         """Show the plan and ask; the node that was confirmed."""
         subject = self.subject(plan)
-        self.stderr.write(self.describe(plan))
+        self.say(self.describe(plan))
         self.confirm(f"Type {subject} to go on: ", subject)
         return subject
 

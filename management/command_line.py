@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from django.core.management import execute_from_command_line, find_commands, load_command_class
+
+from management.readiness import obstacle
+from management.streams import prepare_streams
+from routers.errors import PrimaryUnavailable
 
 _APP: Final = "management"
 _COMMANDS: Final = Path(__file__).parent / "management"
@@ -18,8 +23,19 @@ def run_command_line(argv: Sequence[str]) -> None:
     Django would first import every installed app, with its models, its admin and its HTTP interface: most of the
     time that a command takes which only asks the nodes. A command that does need the application sets it up.
     """
+    prepare_streams()
+    reason = obstacle(argv[1:])
+    if reason is not None:
+        sys.exit(f"manage.py: {reason}")
+    try:
+        _run(list(argv))
+    except PrimaryUnavailable as error:
+        sys.exit(f"manage.py: {error}\n`manage.py diagnose_replication` says what is wrong and what to do.")
+
+
+def _run(argv: list[str]) -> None:
     name = argv[1] if len(argv) > 1 else ""
     if name in find_commands(str(_COMMANDS)):
-        load_command_class(_APP, name).run_from_argv(list(argv))
+        load_command_class(_APP, name).run_from_argv(argv)
     else:
-        execute_from_command_line(list(argv))
+        execute_from_command_line(argv)

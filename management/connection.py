@@ -28,6 +28,8 @@ def conninfo(node: RecordedNode, login: Login, *, dbname: str = "postgres") -> d
         "password": login.password,
         "application_name": "highload-operator",
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        # Text of a database in SQL_ASCII would come as bytes.
+        "client_encoding": "UTF8",
     }
 
 

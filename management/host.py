@@ -42,6 +42,7 @@ class Host:
             [self.installation.program(program), *arguments],
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             cwd="/",
             env={**os.environ, "LC_ALL": "C", **(environment or {})},
@@ -133,6 +134,10 @@ def _with_reachable_programs(host: Host, home: Path) -> Host:
         for source in (package, package.with_name(f"{package.name}.libs")):
             if source.is_dir():
                 shutil.copytree(source, copy / source.name, dirs_exist_ok=True)
+        for path in [copy, *copy.rglob("*")]:
+            # Under a umask of 077 they were installed for nobody else.
+            mode = path.stat().st_mode
+            path.chmod(mode | (mode & 0o500) >> 3 | (mode & 0o500) >> 6)
         bindir = copy / package.name / host.installation.bindir.relative_to(package)
         return Host(Installation(bindir, host.installation.major), host.user)
     return host

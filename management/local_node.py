@@ -92,9 +92,9 @@ class LocalNode:
                 )
             finally:
                 password_file.unlink()
-            with (building / "postgresql.conf").open("a") as file:
+            with (building / "postgresql.conf").open("a", encoding="utf-8") as file:
                 file.write(configuration)
-            (building / "pg_hba.conf").write_text(access)
+            (building / "pg_hba.conf").write_text(access, encoding="utf-8")
 
     def clone(self, host: Host, *, conninfo: str, slot: str, passfile: Path) -> None:
         """Take a base backup from the node at `conninfo`. Leaves a standby that has no source yet."""
@@ -213,14 +213,19 @@ class LocalNode:
         """
         file = self.data_dir / "postgresql.auto.conf"
         wanted = {"primary_conninfo": conninfo, "primary_slot_name": slot}
-        kept = [line for line in file.read_text().splitlines() if line.partition("=")[0].strip() not in wanted]
-        quoted = [name + " = '" + value.replace("'", "''") + "'" for name, value in wanted.items()]
+        kept = [line for line in file.read_text("utf-8").splitlines() if line.partition("=")[0].strip() not in wanted]
+        # A file of settings knows two escapes; a quote in a path has a backslash already, libpq's.
+        quoted = [
+            f"{name} = '" + value.replace("\\", "\\\\").replace("'", "''") + "'" for name, value in wanted.items()
+        ]
         write_private(file, "\n".join([*kept, *quoted]) + "\n")
         host.own(file)
 
     def _pid_file_lines(self) -> list[str]:
         try:
-            return [line.strip() for line in (self.data_dir / "postmaster.pid").read_text().splitlines()]
+            # It has the path of the data, in whatever encoding.
+            text = (self.data_dir / "postmaster.pid").read_text(errors="replace")
+            return [line.strip() for line in text.splitlines()]
         except FileNotFoundError:
             return []
 

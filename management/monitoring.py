@@ -180,14 +180,16 @@ def _configuration(ports: Mapping[str, int], application_port: int, record: Clus
 
 
 def _write_files(home: Path, configuration: str) -> str:
-    """Put what the programs read where they reach it; return a digest of it all."""
+    """Put what the programs read where they reach it, whatever the umask; return a digest of it all."""
     (home / "rules").mkdir(exist_ok=True)
-    files = {path.relative_to(_FILES): path.read_text() for path in [_FILES / "queries.yml", *_rules()]}
+    (home / "rules").chmod(0o755)
+    files = {path.relative_to(_FILES): path.read_text("utf-8") for path in [_FILES / "queries.yml", *_rules()]}
     files[Path("prometheus.yml")] = configuration
     for old in home.glob("rules/*"):
         old.unlink()
     for name, text in files.items():
-        (home / name).write_text(text)
+        (home / name).write_text(text, encoding="utf-8")
+        (home / name).chmod(0o644)
     return hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
 
 

@@ -41,8 +41,8 @@ def configuration_digest(state: StateDirectory, variables: Mapping[str, str] = N
     """Of everything in the environment, over it, and in the application's file that the settings may read."""
     environment = {**os.environ, **variables}.items()
     lines = sorted(f"{name}={value}" for name, value in environment if name.startswith("HIGHLOAD_"))
-    text = "\n".join([*lines, state.application_env.read_text()])
-    return hashlib.sha256(text.encode()).hexdigest()
+    text = "\n".join([*lines, state.application_env.read_text("utf-8")])
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def running_server(state: StateDirectory) -> RunningServer | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from management.errors import Refused
 
 PROJECT_DIR: Final = Path(__file__).resolve().parent.parent
 VARIABLE: Final = "HIGHLOAD_STATE"
+_ELSEWHERE: Final = f"name another one in {VARIABLE} (start-all, stop-all: --state)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +89,58 @@ class StateDirectory:
 
     def create(self) -> None:
         """Make the directories, closed to other users' writing."""
-        if self.root.exists() and not self.root.is_dir():
-            raise Refused(f"{self.root} is a file; the state directory must be a directory.")
         self.require_owner()
-        # Open for passing through only: the nodes' user goes to its data below.
-        self.root.mkdir(mode=0o711, parents=True, exist_ok=True)
-        for directory in (self.log_dir, self.run_dir):
-            directory.mkdir(mode=0o700, exist_ok=True)
+        try:
+            # Open for passing through only: the nodes' user goes to its data below.
+            make_passable(self.root)
+            for directory in (self.log_dir, self.run_dir):
+                directory.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise Refused(
+                f"The state directory {self.root} cannot be made ({error.strerror}). Mend that, or {_ELSEWHERE}."
+            ) from error
 
     def require_owner(self) -> None:
         """Do nothing if the directory is this user's, or not there yet.
 
         Raises:
-            Refused: It belongs to another user, whose files a command of this one would spoil or not read.
+            Refused: It is a file, or belongs to another user, whose files a command of this one would spoil or not
+                read.
         """
-        if self.root.is_dir() and self.root.stat().st_uid != os.geteuid():
-            owner = self.root.stat().st_uid
+        try:
+            found = self.root.stat()
+        except FileNotFoundError:
+            return
+        except OSError as error:
             raise Refused(
-                f"{self.root} belongs to the user with id {owner}, not {os.geteuid()}. Run this as that user."
+                f"The state directory {self.root} cannot be reached ({error.strerror}). Mend that, or {_ELSEWHERE}."
+            ) from error
+        if not stat.S_ISDIR(found.st_mode):
+            raise Refused(
+                f"{self.root} is a file; the state directory must be a directory. Move it away, or {_ELSEWHERE}."
             )
+        if found.st_uid != os.geteuid():
+            raise Refused(
+                f"{self.root} belongs to {user_name(found.st_uid)}, and this is {user_name(os.geteuid())}. "
+                f"Run it as that user, or {_ELSEWHERE}."
+            )
+
+
+def make_passable(directory: Path) -> None:
+    """Make a directory, and those above it that are missing, for other users to pass through, whatever the umask."""
+    if not directory.exists():
+        make_passable(directory.parent)
+        directory.mkdir(exist_ok=True)
+        directory.chmod(0o711)
+
+
+def user_name(uid: int) -> str:
+    """For people; the number alone if nobody has it.
+
+    >>> user_name(0), user_name(2**31)
+    ('root', 'the user with id 2147483648')
+    """
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"the user with id {uid}"

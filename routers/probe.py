@@ -106,7 +106,9 @@ class Prober:
             await connection.close()
 
     async def _connect(self) -> Connection:
-        return await psycopg.AsyncConnection.connect(**self._conninfo, autocommit=True, prepare_threshold=0)
+        # Text of a database in SQL_ASCII would come as bytes.
+        parameters = {**self._conninfo, "client_encoding": "UTF8"}
+        return await psycopg.AsyncConnection.connect(**parameters, autocommit=True, prepare_threshold=0)
 
     async def _with_received_timeline(self, connection: Connection, status: NodeStatus) -> NodeStatus:
         """With the newest timeline of which it holds WAL, if this role may look."""

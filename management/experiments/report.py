@@ -72,9 +72,12 @@ def circumstances(*, command: str, load_tool: str, postgresql: str, is_embedded:
 def write_report(report: Report, folder: Path) -> Path:
     """Write all three beside the plots; the HTML page."""
     page = folder / "report.html"
-    page.write_text(_render("html", report, {plot.file.name: _embedded(plot) for plot in _plots(report.chapters)}))
+    page.write_text(
+        _render("html", report, {plot.file.name: _embedded(plot) for plot in _plots(report.chapters)}), "utf-8"
+    )
     (folder / "report.md").write_text(
-        _render("md", report, {plot.file.name: plot.file.name for plot in _plots(report.chapters)})
+        _render("md", report, {plot.file.name: plot.file.name for plot in _plots(report.chapters)}),
+        "utf-8",
     )
     (folder / "report.json").write_text(as_json(report) + "\n")
     return page

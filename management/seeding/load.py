@@ -79,6 +79,16 @@ def count_users() -> int:
     return User.objects.using(PRIMARY_ALIAS).count()
 
 
+def count_people() -> int:
+    """Those who were seeded or have registered, without the staff; reads the primary."""
+    return User.objects.using(PRIMARY_ALIAS).filter(is_staff=False).count()
+
+
+def find_person() -> User | None:
+    """Anybody who can be found, without the staff; the one who is there longest. Reads the primary."""
+    return User.objects.using(PRIMARY_ALIAS).filter(is_active=True, is_staff=False).order_by("id").first()
+
+
 def has_users() -> bool:
     """Whether there is any row; reads the primary."""
     return User.objects.using(PRIMARY_ALIAS).exists()

@@ -104,5 +104,5 @@ def _progress_bar(count: int, watch: LagWatch) -> Iterator[_Bar]:
         TimeElapsedColumn(),
         _LagColumn(watch),
     )
-    with Progress(*columns, console=Console(file=sys.stderr), refresh_per_second=5) as progress:
+    with Progress(*columns, console=Console(file=sys.stderr, color_system=None), refresh_per_second=5) as progress:
         yield _Bar(progress, count)

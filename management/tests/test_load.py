@@ -89,6 +89,22 @@ class TestSeedUsers:
         seed(if_empty=True)
         assert User.objects.count() == 1
 
+    def test_an_administrator_is_no_reason_not_to_seed(self):
+        admin = make_user(is_staff=True)
+        seed(if_empty=True)
+        assert (User.objects.count(), User.objects.order_by("pk")[0]) == (201, admin)
+
+    def test_tops_up_to_the_number_of_people(self):
+        make_user(email="registered@example.com")
+        make_user(email="admin@example.com", is_staff=True)
+        seed(top_up=True)
+        assert (User.objects.filter(is_staff=False).count(), User.objects.count()) == (200, 201)
+
+    def test_removes_nobody_when_there_are_more(self):
+        seed()
+        seed(top_up=True, count=100)
+        assert User.objects.count() == 200
+
     def test_an_interrupted_run_leaves_everything_as_it_was(self, monkeypatch, tmp_path):
         user, before = make_user(), index_names()
         add_index = connection.SchemaEditorClass.add_index

@@ -1,10 +1,14 @@
 import asyncio
 import time
+from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from management.connection import conninfo
 from management.credentials import monitor_login
+from management.processes import wait_until
+from routers.lsn import Lsn
 from routers.node import NodeStatus, Role
 from routers.probe import ProbeFailed, Prober
 
@@ -25,6 +29,23 @@ def probe(cluster, name: str, *, times: int = 1, **changes) -> NodeStatus:
     return asyncio.run(ask())
 
 
+@pytest.fixture
+def sql_ascii_database(cluster) -> Iterator[str]:
+    with cluster.superuser("pg1") as connection:
+        connection.execute(
+            "CREATE DATABASE sql_ascii ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+        wait_until_replayed(cluster, connection)
+        yield "sql_ascii"
+        connection.execute("DROP DATABASE sql_ascii WITH (FORCE)")
+
+
+def wait_until_replayed(cluster, connection) -> None:
+    (written,) = connection.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
+    for name in ("pg2", "pg3"):
+        assert wait_until(lambda name=name: probe(cluster, name).lsn >= Lsn.parse(written), timeout_seconds=10)
+
+
 class TestProbe:
     def test_a_primary(self, cluster):
         status = probe(cluster, "pg1", times=2)
@@ -36,6 +57,11 @@ class TestProbe:
 
     def test_all_nodes_share_the_system_identifier(self, cluster):
         assert len({probe(cluster, name).system_identifier for name in ("pg1", "pg2", "pg3")}) == 1
+
+    def test_a_database_in_sql_ascii(self, cluster, sql_ascii_database):
+        direct = {"dbname": sql_ascii_database, "client_encoding": None}
+        assert probe(cluster, "pg1", **direct).lsn.value > 0
+        assert probe(cluster, "pg2", **direct).is_streaming
 
     def test_a_port_where_nobody_listens(self, cluster):
         with pytest.raises(ProbeFailed, match="refused"):
@@ -65,3 +91,10 @@ class TestProbe:
 
         # Many times the timeout: only a hang is a failure here.
         assert asyncio.run(ask()) < 60
+
+
+class TestOperatorsConnection:
+    def test_reads_text_of_a_database_in_sql_ascii(self, cluster, sql_ascii_database):
+        login = monitor_login(cluster.state)
+        with psycopg.connect(**conninfo(cluster.record.node("pg1"), login, dbname=sql_ascii_database)) as connection:
+            assert connection.execute("SELECT 'pg'::text").fetchone() == ("pg",)

@@ -52,7 +52,8 @@ class Command(ClusterCommand):
         mode = parser.add_mutually_exclusive_group()
         mode.add_argument("--append", action="store_true", help="keep the users that exist and add to them")
         mode.add_argument("--replace", action="store_true", help="delete ALL users that exist first")
-        mode.add_argument("--if-empty", action="store_true", help="do nothing if there are users")
+        mode.add_argument("--if-empty", action="store_true", help="do nothing if there are people")
+        mode.add_argument("--top-up", action="store_true", help="add only as many as are missing to --count people")
 
     def operate(self, state: StateDirectory, options: dict[str, Any]) -> ExitCode:
         """Generate and load."""
@@ -61,19 +62,20 @@ class Command(ClusterCommand):
         from management.seeding.load import count_users, has_users  # noqa: PLC0415 - the models exist from here on
         from management.seeding.run import run_seeding  # noqa: PLC0415 - as above
 
-        if options["if_empty"] and has_users():
-            self.say("there are users already; nothing to seed")
+        count = self._missing(options)
+        if not count:
             return ExitCode.DONE
         password = options["password"] or _generated_password(state)
         if options["replace"] and not options["no_input"]:
             self._confirm_replace(count_users())
         seeded = run_seeding(
             SeedOptions(
-                count=options["count"],
+                count=count,
                 seed=options["seed"],
                 password=password,
                 replace=options["replace"],
-                append=options["append"],
+                # An administrator is no reason not to seed.
+                append=options["append"] or ((options["if_empty"] or options["top_up"]) and has_users()),
                 export=options["export"],
                 max_lag_bytes=options["max_lag_bytes"],
                 timeout_seconds=options["timeout"],
@@ -99,6 +101,23 @@ class Command(ClusterCommand):
             options["export"] = export = options["export"].resolve()
             if (export.exists() and not export.is_file()) or not os.access(export.parent, os.W_OK):
                 raise Refused(f"--export {export} must be a regular file, in a directory that you may write.")
+
+    def _missing(self, options: dict[str, Any]) -> int:
+        """How many people are to be added; says so where it depends on those that are there."""
+        count: int = options["count"]
+        if not (options["if_empty"] or options["top_up"]):
+            return count
+        from management.seeding.load import count_people  # noqa: PLC0415 - needs the models
+
+        people = count_people()
+        if options["top_up"] and people < count:
+            if people:
+                self.say(f"people there already: {people}; adding {count - people}")
+            return count - people
+        if people:
+            self.say(f"people there already: {people}; nothing to seed, nothing removed")
+            return 0
+        return count
 
     def _confirm_replace(self, doomed: int) -> None:
         if doomed:

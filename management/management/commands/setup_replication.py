@@ -76,7 +76,7 @@ class Command(ClusterCommand):
         if options["dry_run"]:
             self.stdout.write(as_json(plan) if is_json else describe_plan(plan))
             return ExitCode.DONE
-        self.stderr.write(describe_plan(plan))
+        self.say(describe_plan(plan))
         record = setup_local(wanted, state, say=self.say, timeout_seconds=options["timeout"])
         if is_json:
             self.stdout.write(as_json(record))
