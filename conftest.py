@@ -17,7 +17,7 @@ from tests.system import System, copied_system
 
 pytest_plugins = ["routers.testing"]
 ALIASES = ["default", *(f"pg{number + 1}" for number in range(NODE_COUNT))]
-SHARED = {"shared_system", "monitored"}
+SHARED = {"shared_system", "monitored", "first_start"}
 """Fixtures of several tests, which therefore one worker of pytest-xdist runs."""
 REPLICATED = {"make_cluster", "make_system", *SHARED}
 
