@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the scripts beside it: finds Python, makes the virtual environment, installs what is pinned.
 # Sets ROOT, VENV and PYTHON. Does nothing when the environment is up to date.
 
@@ -32,9 +33,22 @@ is_sound() { "$PYTHON" -c 'import pip' >/dev/null 2>&1; }
 
 # ensure_environment REQUIREMENTS_FILE...
 ensure_environment() {
-    local stamp file
+    local stamp
     stamp=$VENV/.installed-$(cd "$ROOT" && cat "$@" constraints.txt | sha256sum | cut -c1-16)
-    [ -e "$stamp" ] && [ ! -e "$VENV/.installing" ] && is_sound && return
+    is_ready "$stamp" && return
+    # Two at once would spoil each other's work. Directories can be locked, too.
+    exec 9<"$ROOT/deploy"
+    flock 9
+    is_ready "$stamp" || fill_environment "$stamp" "$@" || return 1
+    exec 9<&-
+}
+
+is_ready() { [ -e "$1" ] && [ ! -e "$VENV/.installing" ] && is_sound; }
+
+# fill_environment STAMP REQUIREMENTS_FILE...
+fill_environment() {
+    local stamp=$1 file
+    shift
     if [ -e "$VENV" ] && [ ! -O "$VENV" ]; then
         say "$VENV belongs to $(stat -c %U "$VENV"), and cannot be used here as it is. Run this as that user, or name"
         say "another directory for the virtual environment in HIGHLOAD_VENV."
