@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from django.core.management import execute_from_command_line, find_commands, load_command_class
+from django.core.management.base import CommandError, CommandParser, handle_default_options
 
 from management.readiness import obstacle
 from management.streams import prepare_streams
@@ -24,6 +26,7 @@ def run_command_line(argv: Sequence[str]) -> None:
     time that a command takes which only asks the nodes. A command that does need the application sets it up.
     """
     prepare_streams()
+    _choose_settings(argv[2:])
     reason = obstacle(argv[1:])
     if reason is not None:
         sys.exit(f"manage.py: {reason}")
@@ -31,6 +34,16 @@ def run_command_line(argv: Sequence[str]) -> None:
         _run(list(argv))
     except PrimaryUnavailable as error:
         sys.exit(f"manage.py: {error}\n`manage.py diagnose_replication` says what is wrong and what to do.")
+
+
+def _choose_settings(arguments: Sequence[str]) -> None:
+    """As Django's command line does it, before anybody reads them."""
+    parser = CommandParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--settings")
+    parser.add_argument("--pythonpath")
+    with suppress(CommandError):
+        options, _ = parser.parse_known_args(arguments)
+        handle_default_options(options)
 
 
 def _run(argv: list[str]) -> None:

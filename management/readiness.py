@@ -24,9 +24,9 @@ def obstacle(arguments: Sequence[str]) -> str | None:
     except Refused as error:
         return str(error)
     try:
-        # As Django does next, whatever the command; there, a mistake in a variable would be a traceback.
+        # As Django does next, whatever the command; there, a mistake in a variable or a name would be a traceback.
         _ = settings.INSTALLED_APPS
-    except ValueError as error:
+    except (ImportError, ValueError) as error:
         return str(error)
     if not arguments or arguments[0] in _NEED_NO_SYSTEM or _HELP.intersection(arguments) or _is_set_up(state):
         return None
