@@ -13,7 +13,7 @@ from routers import health
 from tests.cluster import Cluster, copied_cluster
 from tests.monitored import Monitored, monitored_system
 from tests.settings import BASE_PORT, NODE_COUNT, STATE
-from tests.system import System, copied_system
+from tests.system import PATIENT, System, copied_system
 
 pytest_plugins = ["routers.testing"]
 ALIASES = ["default", *(f"pg{number + 1}" for number in range(NODE_COUNT))]
@@ -80,7 +80,7 @@ def make_system() -> Iterator[Callable[..., System]]:
 @pytest.fixture(scope="module")
 def shared_system() -> Iterator[System]:
     """A system for the tests of a module that break nothing. They add people to it."""
-    with copied_system() as system:
+    with copied_system(variables=PATIENT) as system:
         yield system
 
 

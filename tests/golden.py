@@ -69,9 +69,17 @@ def _golden(name: str, make: Callable[[StateDirectory], None]) -> StateDirectory
         if not ready.exists():
             shutil.rmtree(golden.root, ignore_errors=True)
             make(golden)
+            _keep_shared_memory_in_files(golden)
             stop_local(require_record(golden), golden, say=silent)
             ready.touch()
     return golden
+
+
+def _keep_shared_memory_in_files(golden: StateDirectory) -> None:
+    """Of its data directory: what a node keeps in /dev/shm stays there when it is killed and not started again."""
+    for node in require_record(golden).nodes:
+        with (Path(str(node.data_dir)) / "postgresql.conf").open("a") as file:
+            file.write("dynamic_shared_memory_type = mmap\n")
 
 
 def _copy(golden: StateDirectory, state: StateDirectory) -> None:

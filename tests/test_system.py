@@ -21,7 +21,7 @@ from management.server import running_server
 from management.state import PROJECT_DIR
 from tests.cluster import Outcome, temporary_state
 from tests.ports import free_ports
-from tests.system import USERS, System, hear_signals, running_system
+from tests.system import PATIENT, USERS, System, hear_signals, running_system
 
 pytestmark = pytest.mark.replication
 
@@ -143,7 +143,7 @@ class TestStartAll:
 
 class TestReplicationProfile:
     def test_a_thousand_reads_and_logins_leave_the_primary_without_a_query(self, make_system):
-        system = make_system()
+        system = make_system(variables=PATIENT)
         emails = system.emails(50)
         with system.superuser("pg1") as primary, system.http as http:
             primary.execute("SELECT pg_stat_statements_reset()")
@@ -172,7 +172,7 @@ class TestReplicationProfile:
             assert self.application_queries(primary)
 
     def test_both_replicas_share_the_reads(self, make_system):
-        system = make_system()
+        system = make_system(variables=PATIENT)
         with system.http as http:
             for _ in range(40):
                 # Each time another client: one client stays on the replica it has seen.

@@ -9,10 +9,13 @@ _state = Path(os.environ["HIGHLOAD_STATE"])
 _metrics = _state / "run" / "metrics"
 # The workers share their counters through files. Set before anything imports prometheus_client.
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)
+_metrics.mkdir(parents=True, exist_ok=True)
 
 bind = f"{os.environ.get('HIGHLOAD_HTTP_HOST', '127.0.0.1')}:{os.environ.get('HIGHLOAD_HTTP_PORT', '8000')}"
 # sync workers: threads of one worker fight for the interpreter lock, which made latency swing by a factor of two.
 worker_class = "sync"
+# A worker, also one that replaces another, is a fork of what is loaded once: ready in milliseconds, in shared memory.
+preload_app = True
 # Each worker holds up to one connection to every node for itself and one for its prober.
 workers = int(os.environ.get("HIGHLOAD_WEB_WORKERS") or min(16, 2 * len(os.sched_getaffinity(0))))
 timeout = 30
