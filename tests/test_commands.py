@@ -140,7 +140,7 @@ class TestSetupReplication:
         cluster.kill("pg2")
         cluster.start("pg3")
         assert cluster.command("promote_replica", "--no-input", "--accept-data-loss").code == 0
-        outcome = cluster.command("setup_replication")
+        outcome = cluster.command("setup_replication", "--timeout=3")
         assert (outcome.code, "pg2" in outcome.stderr, "--reclone" in outcome.stderr) == (3, True, True)
         assert cluster.record.synchronous.names == ()
         assert cluster.command("setup_replication", "--reclone=pg2").code == 0

@@ -84,6 +84,6 @@ class TestNothingIsLeft:
             assert started.left() == []
 
     def test_by_a_worker_that_crashes(self, tmp_path):
-        with run_that_stays(tmp_path, "--numprocesses=1", "--maxfail=1", end="crash") as (run, started):
+        with run_that_stays(tmp_path, "--numprocesses=1", "--max-worker-restart=0", end="crash") as (run, started):
             assert run.wait(timeout=60) != pytest.ExitCode.OK
             assert started.left() == []
