@@ -34,14 +34,16 @@ is_sound() { "$PYTHON" -c 'import pip' >/dev/null 2>&1; }
 # ensure_environment REQUIREMENTS_FILE...
 ensure_environment() {
     local stamp
-    stamp=$VENV/.installed-$(cd "$ROOT" && cat "$@" constraints.txt | sha256sum | cut -c1-16)
+    stamp=$VENV/.installed-$(versions)-$(cd "$ROOT" && cat "$@" | sha256sum | cut -c1-16)
     is_ready "$stamp" && return
     # Two at once would spoil each other's work. Directories can be locked, too.
-    exec 9<"$ROOT/deploy"
-    flock 9
+    exec 9<"$(dirname "$VENV")"
+    flock -n 9 || { say "Waiting for another start, which fills $VENV" && flock 9; }
     is_ready "$stamp" || fill_environment "$stamp" "$@" || return 1
     exec 9<&-
 }
+
+versions() { sha256sum <"$ROOT/constraints.txt" | cut -c1-16; }
 
 is_ready() { [ -e "$1" ] && [ ! -e "$VENV/.installing" ] && is_sound; }
 
@@ -64,14 +66,19 @@ make_environment() {
     base=$(find_python) || return 1
     [ -n "$(ls -A "$VENV" 2>/dev/null)" ] || is_new=yes
     # Nothing is cleared that may be somebody's own.
-    if [ ! "$is_new" ] && { [ "$VENV" != "$ROOT/.venv" ] || [ ! -e "$VENV/pyvenv.cfg" ]; }; then
+    if [ ! "$is_new" ] && [ ! -e "$VENV/.installing" ] && ! compgen -G "$VENV/.installed-*" >/dev/null; then
         say "$VENV is there, but has no Python that works with its packages. Move it away, or name another directory"
         say "in HIGHLOAD_VENV."
         return 1
     fi
     [ "$is_new" ] || say "The Python of $VENV does not work any more with its packages: it is made anew."
     say "Making the virtual environment $VENV with $("$base" --version)"
-    words=$("$base" -m venv --clear "$VENV" 2>&1) && return
+    if [ "$is_new" ]; then
+        # The mark says, also after an interruption, that it is ours to clear.
+        words=$({ mkdir -p "$VENV" && touch "$VENV/.installing" && "$base" -m venv "$VENV"; } 2>&1) && return
+    else
+        words=$("$base" -m venv --clear "$VENV" 2>&1) && return
+    fi
     quote "$words"
     [ ! "$is_new" ] || rm -rf "$VENV" 2>/dev/null
     if "$base" -c 'import ensurepip, venv' 2>/dev/null; then
@@ -89,6 +96,8 @@ install_packages() {
     say "Installing the pinned packages (once; a minute or two)"
     # Until it is gone, the next run goes on here.
     touch "$VENV/.installing" || return 1
+    # Packages of other versions are not there any more afterwards.
+    find "$VENV" -maxdepth 1 -name '.installed-*' ! -name ".installed-$(versions)-*" -delete
     while IFS= read -r line; do
         words+=$line$'\n'
         case $line in

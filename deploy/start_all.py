@@ -6,12 +6,14 @@ import argparse
 import codecs
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.parse import quote
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from django.core.management import CommandError, call_command
 
@@ -29,10 +31,13 @@ from management.setup import stop_local
 from management.state import PROJECT_DIR, VARIABLE, StateDirectory
 from management.streams import prepare_streams
 
+if TYPE_CHECKING:
+    from users.models import User
+
 
 def main() -> int:
     """Start everything; stay until Ctrl-C, or leave it running with --detach."""
-    prepare_streams()
+    prepare_streams(sys.stdout, sys.stderr)
     options = parse()
     os.environ[VARIABLE] = str(Path(options.state).absolute())
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "highload.settings")
@@ -238,19 +243,37 @@ def from_here(path: Path | str) -> str:
 
 def request(port: int) -> str:
     """A search that finds somebody; without people, what routing thinks of the nodes."""
+    person = somebody()
+    if person is None:
+        return get(f"http://127.0.0.1:{port}/readyz")
+    names = {"firstName": person.first_name[:2], "lastName": person.last_name[:2]}
+    search = f"http://127.0.0.1:{port}/v0/api/users/search"
+    # Where the terminal does not speak UTF-8, the shell would hand other bytes to curl.
+    is_readable = shutil.which("curl") is not None and codecs.lookup(sys.stdout.encoding).name == "utf-8"
+    if not is_readable:
+        return get(f"{search}?{urlencode(names)}")
+    options = [f"--data-urlencode {shlex.quote(f'{name}={beginning}')}" for name, beginning in names.items()]
+    return f"curl -G {search} {' '.join(options)}"
+
+
+def get(url: str) -> str:
+    """A command that shows the answer."""
+    if shutil.which("curl") is not None:
+        return f"curl {shlex.quote(url)}"
+    program = f"import urllib.request as r; print(r.urlopen('{url}').read().decode())"
+    return f"{from_here(sys.executable)} -c {shlex.quote(program)}"
+
+
+def somebody() -> User | None:
+    """A person who can be found; None also if the primary has just died, which is no reason not to serve."""
+    from django.db import DatabaseError
+
     from management.seeding.load import find_person
 
-    person = find_person()
-    if person is None:
-        return f"curl http://127.0.0.1:{port}/readyz"
-    names = {"firstName": person.first_name[:2], "lastName": person.last_name[:2]}
-    # Where the terminal does not speak UTF-8, the shell would hand other bytes to curl.
-    is_utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
-    options = [
-        f"--data-urlencode {shlex.quote(f'{name}={beginning}')}" if is_utf8 else f"--data {name}={quote(beginning)}"
-        for name, beginning in names.items()
-    ]
-    return f"curl -G http://127.0.0.1:{port}/v0/api/users/search {' '.join(options)}"
+    try:
+        return find_person()
+    except DatabaseError:
+        return None
 
 
 def wait_for_end(server_pid: int, state: StateDirectory) -> None:

@@ -21,7 +21,7 @@ from management.streams import prepare_streams
 
 def main() -> int:
     """Stop; with --destroy also delete, after asking."""
-    prepare_streams()
+    prepare_streams(sys.stdout, sys.stderr)
     options = parse()
     state = StateDirectory(Path(options.state).absolute())
     try:

@@ -87,7 +87,10 @@ STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
 
 # ── Nodes and routing ──────────────────────────────────────────────────────────────────────────────
-NODES: dict[str, str] = env.dict("HIGHLOAD_NODES", {})
+try:
+    NODES: dict[str, str] = env.dict("HIGHLOAD_NODES", {})
+except ValueError as error:
+    raise ValueError(f"HIGHLOAD_NODES: {env.str('HIGHLOAD_NODES')!r} is not NAME=HOST:PORT,NAME=HOST:PORT") from error
 PROFILE = env.str("HIGHLOAD_PROFILE", Profile.REPLICATION.value, validate=validate.OneOf([*Profile]))
 
 

@@ -21,7 +21,7 @@ from management.processes import is_gone, wait_until
 
 READY_SECONDS: Final = 120.0
 """A busy machine is slow, and that is no reason to end what starts; one that has failed ends by itself."""
-STOP_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)

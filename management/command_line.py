@@ -25,7 +25,7 @@ def run_command_line(argv: Sequence[str]) -> None:
     Django would first import every installed app, with its models, its admin and its HTTP interface: most of the
     time that a command takes which only asks the nodes. A command that does need the application sets it up.
     """
-    prepare_streams()
+    prepare_streams(sys.stderr)
     _choose_settings(argv[2:])
     reason = obstacle(argv[1:])
     if reason is not None:
@@ -33,6 +33,8 @@ def run_command_line(argv: Sequence[str]) -> None:
     try:
         _run(list(argv))
     except PrimaryUnavailable as error:
+        if "--traceback" in argv:
+            raise
         sys.exit(f"manage.py: {error}\n`manage.py diagnose_replication` says what is wrong and what to do.")
 
 
@@ -49,6 +51,8 @@ def _choose_settings(arguments: Sequence[str]) -> None:
 def _run(argv: list[str]) -> None:
     name = argv[1] if len(argv) > 1 else ""
     if name in find_commands(str(_COMMANDS)):
+        # They print for people, or JSON in ASCII. What Django's print may be data, and must not be half of it.
+        prepare_streams(sys.stdout)
         load_command_class(_APP, name).run_from_argv(argv)
     else:
         execute_from_command_line(argv)

@@ -38,4 +38,4 @@ def obstacle(arguments: Sequence[str]) -> str | None:
 
 def _is_set_up(state: StateDirectory) -> bool:
     # The settings of existing servers may be in the environment alone.
-    return "HIGHLOAD_SECRET_KEY" in os.environ or state.application_env.exists() or state.record.exists()
+    return bool(os.environ.get("HIGHLOAD_SECRET_KEY")) or state.application_env.exists() or state.record.exists()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-import sys
+from typing import TextIO
 
 
-def prepare_streams() -> None:
+def prepare_streams(*streams: TextIO) -> None:
     """Write each line at once, and what the locale's encoding lacks as a question mark.
 
     A redirected stdout would keep its lines until the end, long after those of stderr and of other programs
     in the same file. A strict one would end a command in the middle of a Russian name.
     """
-    for stream in (sys.stdout, sys.stderr):
+    for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace", line_buffering=True)

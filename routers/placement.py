@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator
 from functools import cache
 from itertools import count
 from random import randrange
@@ -20,8 +22,6 @@ from routers.request_state import Scope, Truth
 from routers.requirement import NOTHING, Requirement, require
 from routers.selection import Choice, Reason, choose_replica, freshest, worth_waiting_for
 
-# Each process starts at a random turn, so that many do not all begin with the same replica.
-_turns: Final = count(randrange(1024))  # noqa: S311 - load balancing, not cryptography
 _MOVE_ONE_IN: Final = 64
 """Clients stay on the replica they have seen. So many requests apart one moves, so that a replica that
 returns gets its share again; it costs one more round trip."""
@@ -68,7 +68,7 @@ def observe(scope: Scope) -> Choice:
     good = topology.good_replicas
     if demanded.seen_on in good:
         return Choice(demanded.seen_on, Reason.SEEN_NODE)
-    choice = choose_replica(topology, good, lsn=demanded.lsn, turn=next(_turns))
+    choice = choose_replica(topology, good, lsn=demanded.lsn, turn=next(_turns()))
     return choice or Choice(None, Reason.BEHIND if good else Reason.NO_GOOD_REPLICA)
 
 
@@ -94,7 +94,7 @@ def judge(scope: Scope) -> None:
 
 
 def _choose(scope: Scope, topology: Topology, conf: RoutingSettings) -> Choice:
-    demanded, turn = scope.requirement or NOTHING, next(_turns)
+    demanded, turn = scope.requirement or NOTHING, next(_turns())
     if demanded is NOTHING and topology.good_replicas and not scope.failed:
         return Choice(topology.good_replicas[turn % len(topology.good_replicas)], Reason.REPLICA)
     good = [alias for alias in topology.good_replicas if alias not in scope.failed]
@@ -168,6 +168,16 @@ def _shows(topology: Topology, alias: str, demanded: Requirement) -> bool:
         return False
     status = topology.nodes[alias].status
     return demanded.seen_on in {"", alias} and status is not None and status.lsn >= demanded.lsn
+
+
+@cache
+def _turns() -> Iterator[int]:
+    """Those of this process. Each starts at a random one, so that many do not all begin with the same replica."""
+    return count(randrange(1024))  # noqa: S311 - load balancing, not cryptography
+
+
+# A server may load the application once and fork its workers.
+os.register_at_fork(after_in_child=_turns.cache_clear)
 
 
 @cache

@@ -19,7 +19,7 @@ from management.local_plan import LocalSetup
 from management.local_secrets import ensure_secrets
 from management.record import ClusterRecord, require_record, save_record
 from management.setup import setup_local, stop_local
-from management.state import StateDirectory
+from management.state import StateDirectory, make_passable
 from tests import warm
 from tests.ports import free_ports
 from tests.run import environment_of, run_directory
@@ -61,7 +61,7 @@ def _golden(name: str, make: Callable[[StateDirectory], None]) -> StateDirectory
     """The one of this name, made by whichever process of the run is the first to need it."""
     # In the environment, so that a run that a test starts need not make its own.
     home = Path(os.environ.setdefault(VARIABLE, str(run_directory() / "golden")))
-    home.mkdir(exist_ok=True)
+    make_passable(home)
     golden = StateDirectory(home / name)
     with (home / f"{name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -19,4 +19,8 @@ if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()
-    Remains(Path(sys.argv[1]), VARIABLE).clear()
+    remains = Remains(Path(sys.argv[1]), VARIABLE)
+    remains.clear()
+    if remains.directory.exists() or remains.processes():
+        pids = ", ".join(str(process.pid) for process in remains.processes())
+        sys.stderr.write(f"The tests have left something behind: {remains.directory}, processes: {pids or 'none'}\n")

@@ -14,7 +14,7 @@ END = "TESTS_END"
 """The variable with how this test ends. By itself it never does."""
 
 
-def test_starts_things_and_stays(make_system):
+def test_starts_things_and_stays(make_system, tmp_path):
     system = make_system()
     names = ("pg1", "pg2", "pg3")
     pids = [system.server.pid, *(system.node(name).pid() for name in names)]
@@ -24,7 +24,7 @@ def test_starts_things_and_stays(make_system):
     ]
     system.kill("pg3")
     os.kill(system.node("pg2").pid(), signal.SIGSTOP)
-    started = {"directory": str(run_directory()), "pids": pids, "ports": ports, "segments": segments}
+    started = {"directories": [str(run_directory()), str(tmp_path)], "pids": pids, "ports": ports, "segments": segments}
     file = Path(os.environ[STARTED])
     file.with_suffix(".new").write_text(json.dumps(started))
     file.with_suffix(".new").rename(file)

@@ -23,27 +23,29 @@ class _Block:
     used: int = 1
 
     def take(self, count: int) -> int:
-        while True:
+        for _ in range(_SIZE):
             # Round and round, so that the port of a node that is killed for a while is not given away.
             offset = self.used if self.used + count <= _SIZE else 1
             self.used = offset + count
             first = self.mark.getsockname()[1] + offset
             if _are_free(first, count):
                 return first
+        raise RuntimeError(f"No {count} ports in a row are free above {self.mark.getsockname()[1]}.")
 
 
 @cache
 def _block() -> _Block:
     chance = random.SystemRandom()
-    while True:
+    for number in chance.sample(range(_BLOCKS), _BLOCKS):
         mark = socket.socket()
         try:
-            mark.bind(("127.0.0.1", _FIRST + chance.randrange(_BLOCKS) * _SIZE))
+            mark.bind(("127.0.0.1", _FIRST + number * _SIZE))
             mark.listen()
         except OSError:
             mark.close()
         else:
             return _Block(mark)
+    raise RuntimeError(f"Every block of {_SIZE} ports from {_FIRST} on is taken by another run of the tests.")
 
 
 def _are_free(first: int, count: int) -> bool:

@@ -54,10 +54,15 @@ class Remains:
         try:
             if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
                 return False
-            is_marked = process.environ().get(self.variable) == str(self.directory)
-            return is_marked or Path(process.cwd()).is_relative_to(self.directory)
+            if process.name() == "postgres":
+                # Of a node whose postmaster is gone, and who got no environment from the run.
+                return Path(process.cwd()).is_relative_to(self.directory) or self._is_marked(process)
+            return self._is_marked(process)
         except psutil.Error:
             return False
+
+    def _is_marked(self, process: psutil.Process) -> bool:
+        return process.environ().get(self.variable) == str(self.directory)
 
     def _recorded_pids(self) -> set[int]:
         """Of those that get nothing of anybody's environment, as monitoring, but are written down."""

@@ -30,6 +30,7 @@ _MEMORY_BYTES: Final = 6 << 30
 def run_directory() -> Path:
     """The directory of this run. The first process that asks makes it, and sets a guard over it."""
     if VARIABLE in os.environ:
+        tempfile.tempdir = os.environ[VARIABLE]
         return Path(os.environ[VARIABLE])
     # PostgreSQL may run as another user than pytest: its data must lie where that user can go.
     directory = Path(tempfile.mkdtemp(prefix="highload-tests-", dir=_place()))
@@ -39,7 +40,7 @@ def run_directory() -> Path:
     # A start of Python compiles nothing anew. The files are ignored by git.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # So that what the programs it starts put into /tmp is in there, too.
-    os.environ["TMPDIR"] = str(directory)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(directory)
     return directory
 
 

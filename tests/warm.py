@@ -1,9 +1,10 @@
 """Runs this project's programs in forks of one process that has imported what they need: a start costs no second.
 
-    python -m tests.warm SOCKET
+    python -m tests.warm DESCRIPTOR
 
-A client sends one message, with the files of standard input, output and error; the process answers with the pid of the
-fork, then with its exit code. What the fork finds is what a new process would: arguments, environment, descriptors.
+DESCRIPTOR is a listening socket. A client sends one message, with the files of standard input, output and error; the
+process answers with the pid of the fork, then with its exit code. A fork has its own arguments, environment and
+descriptors; what Python reads when it starts, as the locale and PYTHON* variables, is its parent's.
 """
 
 from __future__ import annotations
@@ -20,15 +21,13 @@ import sys
 import tempfile
 import threading
 import traceback
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import IO, Any, Final
 
-from management.processes import wait_until
 from management.state import PROJECT_DIR
-from tests.run import run_directory
 
 _IMPORTED: Final = (
     # Nothing that reads Django's settings: each fork has its own.
@@ -66,14 +65,17 @@ def run(
         given.write(stdin)
         given.seek(0)
         connection.settimeout(timeout_seconds)
-        connection.connect(str(_address()))
+        connection.connect(_address())
         socket.send_fds(connection, [message], [each.fileno() for each in (given, out, err)])
         pid = int(connection.recv(64))
         try:
             code = int(connection.recv(64))
-        except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
-            raise subprocess.TimeoutExpired(arguments, timeout_seconds) from None
+        except BaseException as error:
+            # Nobody waits for it any more, and its system is about to be deleted.
+            os.killpg(pid, signal.SIGKILL)
+            if isinstance(error, TimeoutError):
+                raise subprocess.TimeoutExpired(arguments, timeout_seconds) from None
+            raise
         return Outcome(code, _whole(out), _whole(err))
 
 
@@ -83,29 +85,30 @@ def _whole(file: IO[str]) -> str:
 
 
 @cache
-def _address() -> Path:
+def _address() -> str:
     """Of this process's warm one, which the first call starts. It ends with the run."""
-    address = Path(tempfile.mkdtemp(prefix="warm-", dir=run_directory())) / "socket"
-    subprocess.Popen(
-        [sys.executable, "-m", "tests.warm", str(address)],
-        cwd=PROJECT_DIR,
-        env={name: value for name, value in os.environ.items() if not name.startswith("HIGHLOAD_")},
-        start_new_session=True,
-    )
-    assert wait_until(address.exists, timeout_seconds=60)
+    # In no directory, whose name may be longer than a socket's may be.
+    address = f"\0highload-tests-{uuid.uuid4()}"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(address)
+    listener.listen(64)
+    with listener:
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.warm", str(listener.fileno())],
+            cwd=PROJECT_DIR,
+            env={name: value for name, value in os.environ.items() if not name.startswith("HIGHLOAD_")},
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
+        )
     return address
 
 
-def _serve(address: str) -> None:
+def _serve(descriptor: int) -> None:
     for name in _IMPORTED:
         importlib.import_module(name)
     # Forks that have answered are nobody's concern.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        unnamed = f"{address}.new"
-        listener.bind(unnamed)
-        listener.listen(64)
-        os.rename(unnamed, address)
+    with socket.socket(fileno=descriptor) as listener:
         while True:
             connection, _ = listener.accept()
             if os.fork() == 0:
@@ -165,4 +168,4 @@ def _code_of(end: SystemExit) -> int:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(int(sys.argv[1]))

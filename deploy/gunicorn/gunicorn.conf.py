@@ -15,6 +15,7 @@ bind = f"{os.environ.get('HIGHLOAD_HTTP_HOST', '127.0.0.1')}:{os.environ.get('HI
 # sync workers: threads of one worker fight for the interpreter lock, which made latency swing by a factor of two.
 worker_class = "sync"
 # A worker, also one that replaces another, is a fork of what is loaded once: ready in milliseconds, in shared memory.
+# So SIGHUP brings no new code and no new settings: stop the server and start it again, as start-all does.
 preload_app = True
 # Each worker holds up to one connection to every node for itself and one for its prober.
 workers = int(os.environ.get("HIGHLOAD_WEB_WORKERS") or min(16, 2 * len(os.sched_getaffinity(0))))

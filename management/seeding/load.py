@@ -79,6 +79,11 @@ def count_users() -> int:
     return User.objects.using(PRIMARY_ALIAS).count()
 
 
+def has_people() -> bool:
+    """Whether anybody was seeded or has registered, the staff left aside; reads the primary."""
+    return User.objects.using(PRIMARY_ALIAS).filter(is_staff=False).exists()
+
+
 def count_people() -> int:
     """Those who were seeded or have registered, without the staff; reads the primary."""
     return User.objects.using(PRIMARY_ALIAS).filter(is_staff=False).count()

@@ -1,5 +1,7 @@
 """Falling back to the primary within its budget, and what the answer says, on real replicas that are held back."""
 
+import subprocess
+import sys
 import time
 from collections import Counter
 
@@ -8,6 +10,7 @@ from django.test import Client
 
 from conftest import ALIASES
 from management.processes import wait_until
+from management.state import PROJECT_DIR
 from routers import health, placement
 from routers.errors import PrimaryOverloaded
 from routers.lsn import Lsn
@@ -36,6 +39,23 @@ def spent(settings):
     settings.ROUTERS = {**settings.ROUTERS, "PRIMARY_READS_PER_SECOND": 0.001}
     yield
     placement._budget.cache_clear()
+
+
+FORK = """
+import os, sys
+from routers.placement import _turns
+before = _turns()
+pid = os.fork()
+if pid == 0:
+    os._exit(_turns() is before)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+class TestTurns:
+    def test_a_forked_process_takes_its_own(self):
+        # In a new process: this one has threads.
+        assert subprocess.run([sys.executable, "-c", FORK], cwd=PROJECT_DIR, check=False).returncode == 0
 
 
 class TestBudget:

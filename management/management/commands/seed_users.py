@@ -59,11 +59,14 @@ class Command(ClusterCommand):
         """Generate and load."""
         self._check(options)
         django.setup()
-        from management.seeding.load import count_users, has_users  # noqa: PLC0415 - the models exist from here on
-        from management.seeding.run import run_seeding  # noqa: PLC0415 - as above
+        from management.seeding.load import count_people, count_users, has_people, has_users  # noqa: PLC0415 - as below
+        from management.seeding.run import run_seeding  # noqa: PLC0415 - the models exist from here on
 
-        count = self._missing(options)
-        if not count:
+        count: int = options["count"]
+        if options["if_empty"] and has_people():
+            self.say("there are people already; nothing to seed, nothing removed")
+            return ExitCode.DONE
+        if options["top_up"] and not (count := self._missing(count, count_people())):
             return ExitCode.DONE
         password = options["password"] or _generated_password(state)
         if options["replace"] and not options["no_input"]:
@@ -102,22 +105,14 @@ class Command(ClusterCommand):
             if (export.exists() and not export.is_file()) or not os.access(export.parent, os.W_OK):
                 raise Refused(f"--export {export} must be a regular file, in a directory that you may write.")
 
-    def _missing(self, options: dict[str, Any]) -> int:
-        """How many people are to be added; says so where it depends on those that are there."""
-        count: int = options["count"]
-        if not (options["if_empty"] or options["top_up"]):
-            return count
-        from management.seeding.load import count_people  # noqa: PLC0415 - needs the models
-
-        people = count_people()
-        if options["top_up"] and people < count:
-            if people:
-                self.say(f"people there already: {people}; adding {count - people}")
-            return count - people
-        if people:
+    def _missing(self, count: int, people: int) -> int:
+        """How many are to be added to those who are there; says so."""
+        if people >= count:
             self.say(f"people there already: {people}; nothing to seed, nothing removed")
             return 0
-        return count
+        if people:
+            self.say(f"people there already: {people}; adding {count - people}")
+        return count - people
 
     def _confirm_replace(self, doomed: int) -> None:
         if doomed:
