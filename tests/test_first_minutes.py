@@ -447,10 +447,11 @@ class TestClusterOfTheHowTo:
         commands = step_of("howto/test-your-application.md", 1)
         # Ports of its own: ten in a row have one that ends in 1, and the next two.
         commands = commands.replace("600", str((free_ports(13) + 9) // 10))
-        bindir = find_installation().bindir
-        path = "/usr/bin:/bin" if bindir.is_relative_to("/usr/lib/postgresql") else f"{bindir}:/usr/bin:/bin"
         with temporary_state() as state:
             account.own(state.root)
+            # Those that this user reaches.
+            bindir = prepare_home(find_installation(), state)[0].installation.bindir
+            path = "/usr/bin:/bin" if bindir.is_relative_to("/usr/lib/postgresql") else f"{bindir}:/usr/bin:/bin"
             shell = {"cwd": state.root, "env": {"PATH": path}, **account.identity()}
             made = subprocess.run(["bash", "-ec", commands], capture_output=True, text=True, check=False, **shell)
             replicas = f"echo {state.root}/cluster/pg?/standby.signal"

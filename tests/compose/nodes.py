@@ -14,7 +14,7 @@ from typing import Any
 
 from management.connection import connect
 from management.credentials import operator_credentials, read_env_file
-from management.host import Host, node_user
+from management.host import Host, prepare_home
 from management.installation import find_installation
 from management.local_secrets import ensure_secrets
 from management.processes import wait_until
@@ -119,7 +119,7 @@ def contained_nodes() -> Iterator[ContainedNodes]:
         port = free_ports(3)
         nodes = tuple(RecordedNode(f"pg{number + 1}", "127.0.0.1", port + number) for number in range(3))
         ensure_secrets(ClusterRecord(nodes, SynchronousReplication(SyncMode.OFF)), state)
-        contained = ContainedNodes(state, nodes, Host(find_installation(), node_user()))
+        contained = ContainedNodes(state, nodes, prepare_home(find_installation(), state)[0])
         shutil.copytree(PROJECT_DIR / "deploy" / "compose", state.root / "compose")
         settings = state.root / "compose" / "postgresql.conf"
         settings.write_text(settings.read_text().replace("'*'", "'127.0.0.1'"))
