@@ -124,7 +124,10 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="write the page there")
     options = parser.parse_args()
     rows = []
-    for case in (each for each in (*CASES, *CONTROLS) if options.only in each.name):
+    cases = [case for case in (*CASES, *CONTROLS) if options.only in case.name]
+    if not cases:
+        parser.error(f"no case has {options.only!r} in its name")
+    for case in cases:
         rows.append(Row(case, tuple(run(case, options.seconds) for _ in range(options.rounds))))
         _show(rows[-1])
     if options.output is not None:
