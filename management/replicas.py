@@ -23,7 +23,7 @@ from management.survey import await_streaming
 from management.talk import Say
 
 _PASSFILE: Final = "replicator.pgpass"
-STREAMING_SECONDS: Final = 20.0
+STREAMING_SECONDS: Final = 60.0
 """How long a replica is given to catch up, unless the operator says otherwise."""
 
 
