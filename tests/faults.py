@@ -22,6 +22,7 @@ from tests.system import System
 HELD_SECONDS: Final = 2.0
 REPLICAS: Final = ("pg2", "pg3")
 CLOCK_OFFSET_SECONDS: Final = 120
+_WRITTEN_ALONE: Final = 20
 _CONFLICTS: Final = (
     "SELECT sum(confl_snapshot + confl_lock + confl_bufferpin + confl_deadlock) FROM pg_stat_database_conflicts"
 )
@@ -183,7 +184,18 @@ FAULTS: Final[tuple[Fault, ...]] = (
 
 def lose_acknowledged_writes(system: System) -> None:
     """The primary goes on alone, and what it acknowledges then dies with it. Needs `--sync=off`."""
-    cut_off_and_kill(system, "pg1", meanwhile=lambda: time.sleep(1.0))
+    with system.superuser("pg1") as primary:
+
+        def transactions() -> int:
+            """So many have written up to now."""
+            row = primary.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").fetchone()
+            return int(row[0])
+
+        def write_alone() -> None:
+            before = transactions()
+            assert wait_until(lambda: transactions() >= before + _WRITTEN_ALONE, timeout_seconds=60)
+
+        cut_off_and_kill(system, "pg1", meanwhile=write_alone)
     promote(system, "--accept-data-loss")
 
 
@@ -208,9 +220,14 @@ def promote_by_hand(system: System) -> None:
 def cut_off_and_kill(cluster: Cluster, name: str, *, meanwhile: Callable[[], object]) -> None:
     """The node goes on alone for a while, and what it acknowledges then dies with it."""
     postmaster = psutil.Process(cluster.node(name).pid())
-    for child in postmaster.children(recursive=True):
-        if "walsender" in " ".join(child.cmdline()):
-            child.suspend()
+
+    def senders() -> list[psutil.Process]:
+        return [child for child in postmaster.children(recursive=True) if "walsender" in " ".join(child.cmdline())]
+
+    # One that comes later would let it all through.
+    assert wait_until(lambda: len(senders()) == len(cluster.record.nodes) - 1, timeout_seconds=60)
+    for sender in senders():
+        sender.suspend()
     meanwhile()
     # Before its children: seeing one die, it would start new ones.
     postmaster.suspend()
