@@ -297,4 +297,11 @@ def stop(state: StateDirectory) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if code == INTERRUPTED:
+        # Everything has ended in order. If an extension has printed the interrupt on its way, sys.exit() would not end
+        # this process with the code, but with the signal.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
